@@ -1,0 +1,54 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// UpgradeProtocol is the value of the HTTP Upgrade header that turns a request
+// of ModeExec into a two-way stream of frames (package internal/frame): one
+// byte of type, four bytes of length, the payload.
+const UpgradeProtocol = "pyro-exec/1"
+
+// The frame types of an exec stream. The caller sends stdin, end of stdin and
+// signals; the daemon sends phases, output and, last, a result or an error.
+const (
+	FrameStdin    = 1 // bytes for the command's stdin
+	FrameStdinEOF = 2 // no more stdin
+	FrameSignal   = 3 // JSON SignalEvent: deliver to the command
+	FrameStdout   = 4 // bytes the command wrote to stdout
+	FrameStderr   = 5 // bytes the command wrote to stderr
+	FrameEvent    = 6 // JSON ExecEvent: what happens now
+	FrameResult   = 7 // JSON ExecResult: the end of a stream that went well
+	FrameError    = 8 // JSON Error: the end of a stream that failed
+	FramePull     = 9 // JSON Progress: the environment is being installed first
+)
+
+// SignalEvent asks for a signal to the command's process group.
+type SignalEvent struct {
+	Signal string `json:"signal" doc:"INT, TERM, HUP, QUIT, USR1, USR2 or KILL"`
+}
+
+// ExecEvent tells a phase of an exec stream, for the bracketed lines on stderr.
+type ExecEvent struct {
+	Phase         string        `json:"phase" doc:"create, start or execute"`
+	Environment   string        `json:"environment,omitempty" doc:"name of the environment"`
+	VMID          string        `json:"vm_id,omitempty" doc:"id of the VM, once there is one"`
+	ExecutionMode ExecutionMode `json:"execution_mode,omitempty" doc:"where the command will run, once it is known"`
+}
+
+// Bound cuts output for an answer: at most limit bytes, the head and the tail
+// with a mark between them that tells how much is missing. Invalid UTF-8 is
+// replaced, so that the result always stands in JSON as it is.
+func Bound(b []byte, total int64, limit int) (text string, truncated bool) {
+	if total <= int64(limit) && len(b) <= limit {
+		return strings.ToValidUTF8(string(b), "\uFFFD"), false
+	}
+	head, tail := b[:min(len(b), limit/2)], b[max(0, len(b)-limit/2):]
+	mark := fmt.Sprintf("\n[... %d bytes left out ...]\n", total-int64(len(head))-int64(len(tail)))
+	return strings.ToValidUTF8(string(head)+mark+string(tail), "\uFFFD"), true
+}
+
+// Seconds turns a whole number of seconds of a request into a duration.
+func Seconds(n int) time.Duration { return time.Duration(n) * time.Second }
