@@ -1,0 +1,55 @@
+// Package agent is the guest side of pyro: the first process of a sandbox.
+//
+// As init it prepares the guest, reaps orphans, sets the limit of processes
+// and serves the protocol of package wire on two kinds of streams: a pair of
+// pipes that the host handed over at start (file descriptors 3 and 4), which
+// end when that host process ends, and an abstract unix socket, which later
+// host processes reach through the second mode, relay, whose stdin and stdout
+// they hold.
+//
+// It must stay small: every sandbox pays for its memory and its start.
+package agent
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+// Version is that of the build, set with -ldflags -X.
+var Version = "dev"
+
+// Exit codes of the agent as a command.
+const (
+	exitUsage  = 2
+	exitFailed = 125
+)
+
+// The descriptors that the host hands to init: calls come in on controlIn,
+// hello and replies go out on controlOut.
+const (
+	ControlIn  = 3
+	ControlOut = 4
+)
+
+// Main runs the agent with the given arguments and returns its exit code.
+func Main(args []string) int {
+	if len(args) == 0 {
+		fmt.Fprintln(os.Stderr, "usage: pyro-agent init [--pid-limit N] | relay")
+		return exitUsage
+	}
+	switch args[0] {
+	case "init":
+		flags := flag.NewFlagSet("init", flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		pidLimit := flags.Int("pid-limit", 0, "")
+		if flags.Parse(args[1:]) != nil {
+			return exitUsage
+		}
+		return runInit(*pidLimit)
+	case "relay":
+		return relay(os.Stdin, os.Stdout)
+	}
+	return exitUsage
+}

@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"pyro/internal/agent/wire"
+	"pyro/internal/frame"
+)
+
+// connect serves a guest on one end of a connection and returns a client.
+func connect(t *testing.T) *wire.Client {
+	t.Helper()
+	host, guestEnd := net.Pipe()
+	g := &guest{problems: []string{"folder /x: full"}}
+	go func() {
+		g.serve(guestEnd)
+		guestEnd.Close()
+	}()
+	c, err := wire.NewClient(t.Context(), host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestHelloAndCalls(t *testing.T) {
+	c := connect(t)
+	want := wire.Hello{Protocol: wire.Protocol, Version: Version, Problems: []string{"folder /x: full"}}
+	if diff := cmp.Diff(want, c.Hello); diff != "" {
+		t.Errorf("hello (-want +got):\n%s", diff)
+	}
+	if err := c.Call(t.Context(), wire.Ping, nil, nil); err != nil {
+		t.Errorf("ping: %v", err)
+	}
+	var s wire.StatsResult
+	if err := c.Call(t.Context(), wire.Stats, nil, &s); err != nil || s.DiskBytes <= 0 {
+		t.Errorf("stats = %+v, %v; want the used bytes of the root file system", s, err)
+	}
+	if err := c.Call(t.Context(), "fly", nil, nil); err == nil || !strings.Contains(err.Error(), `"fly" is not known`) {
+		t.Errorf("unknown method: error %v", err)
+	}
+}
+
+func TestServeEndsAtAForeignFrame(t *testing.T) {
+	host, guestEnd := net.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		(&guest{}).serve(guestEnd)
+		guestEnd.Close()
+		close(ended)
+	}()
+	in := frame.NewReader(host)
+	if _, _, err := in.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := frame.NewWriter(host).Write(99, nil); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+}
+
+func TestParseStat(t *testing.T) {
+	tail := " S 1 7 8 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 55 1000 3 0 0\n"
+	for _, name := range []string{"sh", "a b", "a) b", "((", ") Z 1 1"} {
+		p, err := parseStat(9, []byte("9 ("+name+")"+tail))
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		want := process{pid: 9, name: name, session: 8, rss: 3 * int64(os.Getpagesize())}
+		if diff := cmp.Diff(want, p, cmp.AllowUnexported(process{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", name, diff)
+		}
+	}
+	for _, bad := range []string{"", "9", "9 (sh", "9 (sh) S 1", "9 )sh( S"} {
+		if _, err := parseStat(9, []byte(bad)); err == nil {
+			t.Errorf("parseStat(%q) gave no error", bad)
+		}
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	f.Add([]byte("9 (sh) S 1 7 8 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 55 1000 3 0 0\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = parseStat(1, b) // must not panic
+	})
+}
+
+func TestKillSession(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sleep 1000 & sleep 1000 & echo; wait")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := killSession(cmd.Process.Pid, syscall.Kill); err != nil {
+		t.Error(err)
+	}
+	_ = cmd.Wait()
+	all, err := processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all {
+		if p.session == cmd.Process.Pid && !p.zombie {
+			t.Errorf("process %d of the session still runs", p.pid)
+		}
+	}
+}
+
+func FuzzServe(f *testing.F) {
+	call, _ := json.Marshal(wire.Call{ID: 1, Method: wire.Ping})
+	f.Add(append([]byte{byte(wire.FrameCall), 0, 0, 0, byte(len(call))}, call...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		spare := func(int, syscall.Signal) error { return syscall.EPERM }
+		(&guest{kill: spare}).serve(&struct {
+			*strings.Reader
+			discard
+		}{strings.NewReader(string(b)), discard{}})
+	})
+}
+
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }

@@ -1,0 +1,93 @@
+// Package wire is the protocol between the host and the guest agent.
+//
+// It runs over any byte stream: a pair of pipes, a relayed unix socket, vsock,
+// a virtio serial port. When a stream opens, the agent speaks first and says
+// [Hello] with the protocol's version; a host that does not know that version
+// hangs up. Then the host makes calls, each a frame with an id, and the agent
+// answers each with a frame of the same id, in any order. The framing is that
+// of package frame.
+//
+// The host must not trust the other end: root in the guest can replace the
+// agent. Sizes are bounded by the framing, replies with unknown ids end the
+// connection, and nothing a reply says is used as a path or a command.
+package wire
+
+import (
+	"encoding/json"
+
+	"pyro/internal/frame"
+)
+
+// Protocol is the version in Hello. It grows when an old peer would
+// misunderstand a new one; new methods alone do not change it.
+const Protocol = 1
+
+// The frame types.
+const (
+	FrameHello frame.Type = 1 // agent to host: Hello
+	FrameCall  frame.Type = 2 // host to agent: Call
+	FrameReply frame.Type = 3 // agent to host: Reply
+)
+
+// Hello is the first frame of every stream.
+type Hello struct {
+	Protocol int    `json:"protocol"`
+	Version  string `json:"version"` // of the agent's build
+	// PIDLimit is the limit that is in force, 0 if the guest kernel has none.
+	PIDLimit int `json:"pid_limit"`
+	// Problems tell what the agent could not set up.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Call asks for one method.
+type Call struct {
+	ID     uint64          `json:"id"`
+	Method Method          `json:"method"`
+	Params json.RawMessage `json:"params,omitempty"`
+}
+
+// Reply answers a call: Error is empty on success.
+type Reply struct {
+	ID     uint64          `json:"id"`
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  string          `json:"error,omitempty"`
+}
+
+// Method names what the agent can do.
+type Method string
+
+// The methods with their parameters and results.
+const (
+	Ping        Method = "ping"         // nothing -> nothing
+	Stats       Method = "stats"        // nothing -> StatsResult
+	KillLargest Method = "kill_largest" // KillLargestParams -> KillLargestResult
+	KillSession Method = "kill_session" // KillSessionParams -> nothing
+)
+
+// StatsResult measures the guest.
+type StatsResult struct {
+	// PIDs counts processes and threads without the agent's own.
+	PIDs int `json:"pids"`
+	// PIDLimitHits counts how often a fork failed because of the limit.
+	PIDLimitHits int64 `json:"pid_limit_hits"`
+	// DiskBytes and DiskFree are used and free bytes of the root file system.
+	DiskBytes int64 `json:"disk_bytes"`
+	DiskFree  int64 `json:"disk_free"`
+}
+
+// KillLargestParams spares processes whose death would free next to nothing.
+type KillLargestParams struct {
+	MinRSSBytes int64 `json:"min_rss_bytes"`
+}
+
+// KillLargestResult names the process that was killed to free memory.
+type KillLargestResult struct {
+	PID      int    `json:"pid"` // 0 if there was none
+	Name     string `json:"name"`
+	RSSBytes int64  `json:"rss_bytes"`
+}
+
+// KillSessionParams names a session by the pid of its first process.
+type KillSessionParams struct {
+	PID int `json:"pid"`
+}

@@ -1,0 +1,317 @@
+package gvisor
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/runsc/sandbox"
+
+	"pyro/api"
+	"pyro/internal/agent/wire"
+	"pyro/internal/runtime"
+)
+
+// machine is a live sandbox. It implements runtime.Machine.
+type machine struct {
+	driver  *Driver
+	rec     record
+	sandbox *sandbox.Sandbox
+
+	done   chan struct{} // closed by watch when the sandbox has ended
+	closed chan struct{} // closed by Close
+	once   sync.Once     // for Close
+	pidfd  *os.File
+	memory *os.File // the sandbox's memory file; its blocks are the memory in use
+
+	mu       sync.Mutex   // guards what follows
+	agent    *wire.Client // nil until the first call after an adoption
+	commands int          // commands that run now
+	limit    *api.Error   // the newest limit that the guard enforced and nobody asked for
+	fatal    *api.Error   // the limit for which the guard ended the machine
+	seenHits int64        // pid limit hits that were reported
+	err      error        // why the machine ended
+}
+
+var (
+	_ runtime.Machine       = (*machine)(nil)
+	_ runtime.LayerExporter = (*machine)(nil)
+)
+
+func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client) (*machine, error) {
+	fd, err := rec.Sandbox.open()
+	if err != nil {
+		return nil, api.Errorf(api.KindSandboxDied, "sandbox %s ended while it was made", rec.Spec.ID)
+	}
+	_ = unix.SetNonblock(fd, true) // so that waiting for it takes no thread
+	m := &machine{
+		driver: d, rec: rec, sandbox: s, agent: agent,
+		done: make(chan struct{}), closed: make(chan struct{}),
+		pidfd: os.NewFile(uintptr(fd), "sandbox-pidfd"),
+	}
+	m.memory, err = memoryFile(s)
+	if err != nil {
+		m.pidfd.Close()
+		return nil, api.Errorf(api.KindSandboxDied, "sandbox %s: %w", rec.Spec.ID, err)
+	}
+	d.mu.Lock()
+	d.live[rec.Spec.ID] = m
+	d.mu.Unlock()
+	go m.watch()
+	go m.guard()
+	return m, nil
+}
+
+func (m *machine) ID() string { return m.rec.Spec.ID }
+
+func (m *machine) Done() <-chan struct{} { return m.done }
+
+func (m *machine) Err() error {
+	select {
+	case <-m.done:
+	default:
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+// Close implements runtime.Machine.
+func (m *machine) Close() error {
+	m.once.Do(func() {
+		close(m.closed)
+		d := m.driver
+		d.mu.Lock()
+		if d.live[m.ID()] == m {
+			delete(d.live, m.ID())
+		}
+		d.mu.Unlock()
+		d.cpus.give(m.rec.CPUs)
+		m.mu.Lock()
+		agent := m.agent
+		m.agent = nil
+		m.mu.Unlock()
+		if agent != nil {
+			agent.Close()
+		}
+		_ = m.pidfd.SetReadDeadline(time.Unix(1, 0)) // ends watch
+	})
+	return nil
+}
+
+// wait returns when the machine has ended or was let go.
+func (m *machine) wait() {
+	select {
+	case <-m.done:
+	case <-m.closed:
+	}
+}
+
+// watch waits for the end of the sandbox process, then collects what it and
+// its gofer leave.
+func (m *machine) watch() {
+	defer m.pidfd.Close()
+	defer m.memory.Close()
+	raw, err := m.pidfd.SyscallConn()
+	if err != nil {
+		return
+	}
+	ended := false
+	_ = raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		ended = err == nil && n == 1
+		return ended
+	})
+	if !ended {
+		return // Close
+	}
+	m.rec.Sandbox.collect()
+	_ = m.rec.Gofer.kill(killTimeout)
+	m.mu.Lock()
+	if m.err = errorOrNil(m.fatal); m.err == nil {
+		m.err = api.Errorf(api.KindSandboxDied, "sandbox %s has ended", m.ID()).WithHint("start a new one")
+	}
+	m.mu.Unlock()
+	close(m.done)
+}
+
+// errorOrNil keeps a nil *api.Error from becoming a non-nil error.
+func errorOrNil(e *api.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+// client returns the connection to the agent, making a new one if the machine
+// was adopted or the old one broke.
+func (m *machine) client(ctx context.Context) (*wire.Client, error) {
+	m.mu.Lock()
+	agent := m.agent
+	m.mu.Unlock()
+	if agent != nil {
+		select {
+		case <-agent.Done():
+		default:
+			return agent, nil
+		}
+	}
+	conn, err := m.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if agent, err = wire.NewClient(ctx, conn); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.closed:
+		agent.Close()
+		return nil, net.ErrClosed
+	default:
+	}
+	m.agent = agent
+	return agent, nil
+}
+
+// Usage implements runtime.Machine.
+func (m *machine) Usage(ctx context.Context) (runtime.Usage, error) {
+	stats, err := m.stats(ctx)
+	if err != nil {
+		return runtime.Usage{}, m.orEnded(err)
+	}
+	memory, err := m.memoryBytes()
+	if err != nil {
+		return runtime.Usage{}, m.orEnded(err)
+	}
+	return runtime.Usage{MemoryBytes: memory, DiskBytes: stats.DiskBytes, PIDs: stats.PIDs, Measured: time.Now()}, nil
+}
+
+func (m *machine) stats(ctx context.Context) (wire.StatsResult, error) {
+	var s wire.StatsResult
+	agent, err := m.client(ctx)
+	if err == nil {
+		err = agent.Call(ctx, wire.Stats, nil, &s)
+	}
+	return s, err
+}
+
+// orEnded replaces an error by the reason of the machine's end, if it ended.
+// The RPC of a dying sandbox fails a moment before its process is gone.
+func (m *machine) orEnded(err error) error {
+	select {
+	case <-m.done:
+		return m.Err()
+	case <-time.After(time.Second):
+	}
+	return api.Errorf(api.KindInternal, "sandbox %s: %w", m.ID(), err)
+}
+
+// Dial implements runtime.Machine: it runs the agent's relay in the guest and
+// holds its stdin and stdout. They are pipes, never sockets, because a sandbox
+// with a host socket cannot be restored from a checkpoint.
+func (m *machine) Dial(context.Context) (net.Conn, error) {
+	guestIn, out, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	in, guestOut, err := os.Pipe()
+	if err != nil {
+		guestIn.Close()
+		out.Close()
+		return nil, err
+	}
+	conn := &pipeConn{in: in, out: out}
+	pid, err := m.execute([]string{guestAgent, "relay"}, defaultEnv, "/", true, map[int]*os.File{0: guestIn, 1: guestOut, 2: guestOut})
+	guestIn.Close()
+	guestOut.Close()
+	if err != nil {
+		conn.Close()
+		return nil, m.orEnded(err)
+	}
+	go func() { _, _ = m.sandbox.WaitPID(m.ID(), pid) }()
+	return conn, nil
+}
+
+// ExportLayer implements runtime.LayerExporter.
+func (m *machine) ExportLayer(_ context.Context, w io.Writer) error {
+	in, out, err := os.Pipe()
+	if err != nil {
+		return api.Errorf(api.KindInternal, "sandbox %s: %w", m.ID(), err)
+	}
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(w, in)
+		in.Close() // an export that nobody reads must not hang
+		copied <- err
+	}()
+	err = m.sandbox.TarRootfsUpperLayer(m.ID(), out)
+	out.Close()
+	if copyErr := <-copied; err == nil {
+		err = copyErr
+	}
+	if err != nil {
+		return m.orEnded(err)
+	}
+	return nil
+}
+
+// pipeConn makes a net.Conn of two pipes.
+type pipeConn struct{ in, out *os.File }
+
+func (c *pipeConn) Read(p []byte) (int, error)         { return c.in.Read(p) }
+func (c *pipeConn) Write(p []byte) (int, error)        { return c.out.Write(p) }
+func (c *pipeConn) LocalAddr() net.Addr                { return pipeAddr{} }
+func (c *pipeConn) RemoteAddr() net.Addr               { return pipeAddr{} }
+func (c *pipeConn) SetReadDeadline(t time.Time) error  { return c.in.SetReadDeadline(t) }
+func (c *pipeConn) SetWriteDeadline(t time.Time) error { return c.out.SetWriteDeadline(t) }
+
+func (c *pipeConn) SetDeadline(t time.Time) error {
+	if err := c.in.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.out.SetWriteDeadline(t)
+}
+
+func (c *pipeConn) Close() error {
+	c.out.Close()
+	return c.in.Close()
+}
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "guest agent" }
+
+// memoryFile gets the sandbox's memory file over its control socket.
+func memoryFile(s *sandbox.Sandbox) (*os.File, error) {
+	record, err := usageFiles(s)
+	if err != nil {
+		return nil, err
+	}
+	record.accounting.Close()
+	return record.memory, nil
+}
+
+// memoryBytes is what the guest's processes and in-memory files hold.
+func (m *machine) memoryBytes() (int64, error) {
+	var st syscall.Stat_t
+	raw, err := m.memory.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var statErr error
+	if err := raw.Control(func(fd uintptr) { statErr = syscall.Fstat(int(fd), &st) }); err != nil {
+		return 0, err
+	}
+	return st.Blocks * 512, statErr
+}

@@ -1,0 +1,177 @@
+package gvisor
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"pyro/internal/agent"
+	"pyro/internal/runtime"
+)
+
+const (
+	agentFile   = "pyro-agent"
+	guestBinDir = "/run/pyro/bin"
+	guestAgent  = guestBinDir + "/" + agentFile
+	// WorkDir is where commands start unless they say otherwise.
+	workDir = "/workspace"
+)
+
+// defaultEnv is what every command gets first.
+var defaultEnv = []string{
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+	"HOME=/root",
+	"LANG=C.UTF-8",
+}
+
+// commandCaps are the capabilities of commands: what docker grants, plus
+// ptrace for debuggers. They are gVisor's own, over its own kernel; none
+// reaches the host.
+var commandCaps = []string{
+	"CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
+	"CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP",
+	"CAP_SETUID", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
+}
+
+// agentCaps are those of the agent, which also mounts and unmounts.
+var agentCaps = append([]string{"CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_DAC_READ_SEARCH", "CAP_NET_ADMIN"}, commandCaps...)
+
+// ociSpec is the sandbox's specification in the form that runsc reads,
+// https://github.com/opencontainers/runtime-spec.
+func (d *Driver) ociSpec(r record) *specs.Spec {
+	s := r.Spec
+	return &specs.Spec{
+		Version:  specs.Version,
+		Hostname: s.ID,
+		Process: &specs.Process{
+			Args: []string{guestAgent, "init", "--pid-limit=" + strconv.Itoa(s.PIDs)},
+			// A small heap and one processor: the agent is idle nearly always.
+			Env: append([]string{"GOGC=50", "GOMAXPROCS=1"}, defaultEnv...),
+			Cwd: "/",
+			Capabilities: &specs.LinuxCapabilities{
+				Bounding: agentCaps, Effective: agentCaps, Permitted: agentCaps,
+			},
+			Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: 1 << 20, Soft: 1 << 16}},
+		},
+		Root: &specs.Root{Path: filepath.Join(d.bundle(r), "rootfs")},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"},
+			{Destination: "/dev/pts", Type: "devpts", Source: "devpts"},
+			{Destination: "/dev/shm", Type: "tmpfs", Source: "tmpfs", Options: []string{"mode=1777"}},
+			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"ro"}},
+			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup"},
+			// Beside carrying the agent, this mount makes runsc start a gofer,
+			// without which it panics over an overlay in a folder.
+			{Destination: guestBinDir, Type: "bind", Source: d.agentDir, Options: []string{"ro", "rbind"}},
+		},
+		Linux: &specs.Linux{
+			Namespaces: []specs.LinuxNamespace{
+				{Type: specs.PIDNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+			},
+		},
+		Annotations: map[string]string{
+			"dev.gvisor.spec.rootfs.source":  s.Image,
+			"dev.gvisor.spec.rootfs.type":    "erofs",
+			"dev.gvisor.spec.rootfs.overlay": "dir=" + d.overlayDir(),
+			"dev.gvisor.spec.rootfs.options": fmt.Sprintf("size=%d", s.DiskBytes),
+		},
+	}
+}
+
+// record is machine.json: what a later process needs to know of a machine.
+type record struct {
+	Spec runtime.Spec `json:"spec"`
+	// Sandbox and Gofer are known once the processes run.
+	Sandbox hostProcess `json:"sandbox"`
+	Gofer   hostProcess `json:"gofer"`
+	CPUs    []int       `json:"cpus,omitempty"`
+}
+
+const recordFile = "machine.json"
+
+func readRecord(dir string) (record, error) {
+	var r record
+	b, err := os.ReadFile(filepath.Join(dir, recordFile))
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	return r, err
+}
+
+// writeRecord replaces machine.json. It is not synced: after a power cut the
+// machine is gone and any content, or none, leads to its removal.
+func writeRecord(dir string, r record) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	tmp := filepath.Join(dir, recordFile+".new")
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, filepath.Join(dir, recordFile))
+}
+
+// writeBundle makes the machine's folder, record first.
+func (d *Driver) writeBundle(r record) (*specs.Spec, error) {
+	dir := d.machineDir(r.Spec.ID)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := writeRecord(dir, r); err != nil {
+		return nil, err
+	}
+	spec := d.ociSpec(r)
+	if err := os.MkdirAll(spec.Root.Path, 0o755); err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(spec)
+	if err != nil {
+		return nil, err
+	}
+	return spec, os.WriteFile(filepath.Join(d.bundle(r), "config.json"), b, 0o600)
+}
+
+// controlFiles are the two pipes between this process and the agent, with the
+// guest's ends under the descriptors that the agent expects.
+type controlFiles struct {
+	in, out           *os.File // ours: read replies, write calls
+	guestIn, guestOut *os.File
+}
+
+func newControlFiles() (*controlFiles, error) {
+	var c controlFiles
+	var err error
+	if c.guestIn, c.out, err = os.Pipe(); err != nil {
+		return nil, err
+	}
+	if c.in, c.guestOut, err = os.Pipe(); err != nil {
+		c.guestIn.Close()
+		c.out.Close()
+		return nil, err
+	}
+	return &c, nil
+}
+
+func (c *controlFiles) guestFiles() map[int]*os.File {
+	return map[int]*os.File{agent.ControlIn: c.guestIn, agent.ControlOut: c.guestOut}
+}
+
+func (c *controlFiles) closeGuest() {
+	c.guestIn.Close()
+	c.guestOut.Close()
+}
+
+func (c *controlFiles) Read(p []byte) (int, error)  { return c.in.Read(p) }
+func (c *controlFiles) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+func (c *controlFiles) Close() error {
+	c.out.Close()
+	return c.in.Close()
+}
