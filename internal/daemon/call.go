@@ -1,0 +1,156 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"pyro/api"
+)
+
+// maxBody is the largest request body in bytes.
+const maxBody = 16 << 20
+
+// headerVersion is on every answer.
+const headerVersion = "Pyro-Version"
+
+// call is one request under way.
+type call struct {
+	ctx     context.Context // ends when the caller goes away or the process is told to stop
+	op      *api.Operation
+	w       http.ResponseWriter
+	r       *http.Request
+	log     *slog.Logger
+	begun   time.Time
+	kind    api.Kind // of the error it ended with; for the log
+	started bool     // JSON lines have begun
+}
+
+// ServeHTTP serves one request.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(headerVersion, api.Version)
+	c := &call{ctx: r.Context(), w: w, r: r, log: s.log, begun: time.Now()}
+	name := r.PathValue("operation")
+	route, ok := s.table[name]
+	if !ok {
+		c.fail(api.Errorf(api.KindNotFound, "operation %q does not exist in pyro %s", name, api.Version).
+			WithHint("client and background process may differ: pyro daemon stop"))
+		return
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.op = route.op
+	end := s.life.begin(route.op)
+	defer end()
+	ctx, cancel := s.life.cutOff(c.ctx)
+	defer cancel()
+	c.ctx = ctx
+	route.serve(c, body)
+	s.log.Info("call", "operation", route.op.Name, "id", subject(body), "kind", string(c.kind), "duration_ms", time.Since(c.begun).Milliseconds())
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, api.Errorf(api.KindUsage, "the request is larger than %d bytes", maxBody)
+	}
+	if err != nil {
+		return nil, api.Errorf(api.KindCanceled, "the caller went away: %w", err)
+	}
+	return body, nil
+}
+
+// subject returns what the request is about, for the log: an id or a name,
+// never a command, which may hold secrets.
+func subject(body []byte) string {
+	var req struct {
+		VMID        string `json:"vm_id"`
+		Environment string `json:"environment"`
+		Name        string `json:"name"`
+	}
+	json.Unmarshal(body, &req) // it was decoded before, or is nothing we know
+	for _, s := range []string{req.VMID, req.Environment, req.Name} {
+		if s != "" {
+			return s[:min(len(s), 200)]
+		}
+	}
+	return ""
+}
+
+// guard calls f and turns a panic into an error of kind internal, so that a
+// fault in one call does not end the process and with it the others.
+func guard[T any](c *call, f func() (T, error)) (res T, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.Error("panic", "operation", c.op.Name, "value", v, "stack", string(debug.Stack()))
+			err = api.Errorf(api.KindInternal, "operation %s failed: %v", c.op.Name, v).
+				WithHint("this is a fault in pyro; its log tells more: pyro daemon status")
+		}
+	}()
+	return f()
+}
+
+// answer sends the result or the error of a call.
+func (c *call) answer(res any, err error) {
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	body, err := json.Marshal(res)
+	if err != nil {
+		c.fail(api.Errorf(api.KindInternal, "result of %s: %w", c.op.Name, err))
+		return
+	}
+	c.write(http.StatusOK, append(body, '\n'))
+}
+
+// fail sends an error.
+func (c *call) fail(err error) {
+	e := api.AsError(err)
+	c.kind = e.Kind
+	c.write(e.Kind.Info().HTTPStatus, append(api.MarshalError(e), '\n'))
+}
+
+func (c *call) write(status int, body []byte) {
+	c.w.Header().Set("Content-Type", "application/json")
+	c.w.WriteHeader(status)
+	c.w.Write(body) // a caller that is gone does not need it
+}
+
+// line sends one JSON line {key: v} at once.
+func (c *call) line(key string, v any) {
+	body, err := json.Marshal(map[string]any{key: v})
+	if err != nil {
+		c.log.Error("line", "operation", c.op.Name, "error", err)
+		return
+	}
+	if !c.started {
+		c.started = true
+		c.w.Header().Set("Content-Type", "application/x-ndjson")
+		c.w.WriteHeader(http.StatusOK)
+	}
+	c.w.Write(append(body, '\n'))
+	http.NewResponseController(c.w).Flush()
+}
+
+// endLines sends the last line, or a plain error if there was none before.
+func (c *call) endLines(res any, err error) {
+	switch {
+	case err == nil:
+		c.line("result", res)
+	case !c.started:
+		c.fail(err)
+	default:
+		c.kind = api.KindOf(err)
+		c.w.Write(append(bytes.TrimSpace(api.MarshalError(err)), '\n'))
+	}
+}

@@ -1,0 +1,51 @@
+package daemon
+
+import (
+	"context"
+	"os"
+	"strings"
+
+	"pyro/api"
+)
+
+func (s *server) status(context.Context) (api.DaemonInfo, error) {
+	calls, _, _ := s.life.counts()
+	d := s.options.Dirs
+	return api.DaemonInfo{
+		Running: true, PID: os.Getpid(), Version: api.Version, StartedAt: s.started.UTC(),
+		Socket: d.Socket(), LogFile: d.Log(), StateDir: d.State, CacheDir: d.Cache,
+		Rootless: rootless(), Sandboxes: s.vms.Running(), Calls: calls,
+	}, nil
+}
+
+// stop ends the process if nothing runs, or after removing what runs.
+func (s *server) stop(ctx context.Context, req api.DaemonStopRequest) (api.DaemonInfo, error) {
+	info, err := s.status(ctx)
+	if err != nil {
+		return info, err
+	}
+	if !req.Force && info.Sandboxes+info.Calls > 0 {
+		return info, api.Errorf(api.KindConflict, "the background process is in use: %d VMs run, %d calls are under way", info.Sandboxes, info.Calls).
+			WithHint("pyro daemon stop --force, which removes the VMs")
+	}
+	if req.Force {
+		err = s.vms.RemoveRunning(ctx)
+		s.life.cut(api.Errorf(api.KindCanceled, "the background process was told to stop"))
+	}
+	if err != nil {
+		return info, err
+	}
+	s.life.stop()
+	info.Running, info.Sandboxes, info.Calls = false, 0, 0
+	return info, nil
+}
+
+// rootless reports whether the process is in a user namespace other than the
+// host's, whose map is the identity over all ids; see user_namespaces(7).
+func rootless() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return false
+	}
+	return strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
+}

@@ -1,0 +1,155 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pyro/api"
+	"pyro/internal/environment"
+	"pyro/internal/runtime"
+	"pyro/internal/runtime/host"
+)
+
+func soon() time.Time { return time.Now().Add(100 * time.Millisecond) }
+
+// bounded must keep what api.Bound would keep of the whole.
+func FuzzBounded(f *testing.F) {
+	f.Add([]byte("hello world, this is longer than the limit"), 8, 3)
+	f.Add([]byte(""), 2, 1)
+	f.Add([]byte("exactly8"), 8, 8)
+	f.Fuzz(func(t *testing.T, data []byte, limit, chunk int) {
+		if limit < 2 || limit > 1000 || chunk < 1 {
+			return
+		}
+		b := newBounded(limit)
+		for rest := data; len(rest) > 0; {
+			n := min(chunk, len(rest))
+			if k, err := b.Write(rest[:n]); k != n || err != nil {
+				t.Fatalf("wrote %d of %d, %v", k, n, err)
+			}
+			rest = rest[n:]
+		}
+		got, cut := b.text()
+		want, wantCut := api.Bound(data, int64(len(data)), limit)
+		if limit%2 == 1 { // api.Bound keeps an even number of bytes
+			return
+		}
+		if got != want || cut != wantCut {
+			t.Errorf("kept %q, want %q", got, want)
+		}
+	})
+}
+
+func TestLogRotates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "daemon.log")
+	l, err := openLog(path, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	record := []byte(strings.Repeat("x", 39) + "\n")
+	for range 7 {
+		if _, err := l.Write(record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]int{path: 40, path + ".1": 80} {
+		if b := readFile(t, name); len(b) != want || !strings.HasSuffix(b, "x\n") {
+			t.Errorf("%s has %d bytes, want %d", filepath.Base(name), len(b), want)
+		}
+	}
+	// A record that is larger than the limit is written all the same.
+	if n, err := l.Write(bytes.Repeat(record, 10)); n != 400 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
+// stuck is a driver whose probe does not keep to its deadline.
+type stuck struct{ runtime.Driver }
+
+func (stuck) Name() string { return "stuck" }
+
+func (stuck) Probe(context.Context) error { select {} }
+
+func TestProbeDeadline(t *testing.T) {
+	if got := probe(t.Context(), stuck{}, 10*time.Millisecond); got.OK || !strings.Contains(got.Reason, "10ms") || got.Hint == "" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// exporting makes the host driver's machines export a layer, for configure.
+type exporting struct{ *host.Driver }
+
+type exportingMachine struct{ runtime.Machine }
+
+func (d exporting) Create(ctx context.Context, spec runtime.Spec) (runtime.Machine, error) {
+	m, err := d.Driver.Create(ctx, spec)
+	return exportingMachine{m}, err
+}
+
+func (exportingMachine) ExportLayer(_ context.Context, w io.Writer) error {
+	_, err := w.Write(bytes.Repeat([]byte("layer"), 100_000))
+	return err
+}
+
+func TestConfigurer(t *testing.T) {
+	dir := t.TempDir()
+	d, err := host.New(host.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	configure := configurer(exporting{d})
+	for _, tc := range []struct {
+		name   string
+		script string
+		ok     bool
+		want   string // in the log
+	}{
+		{"works", "pwd; echo in; sleep 0.2; echo $NAME >&2", true, "/\nin\nvalue\n"},
+		{"fails", "echo broken; exit 3", false, "broken\n"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var log bytes.Buffer
+			upper, err := configure(t.Context(), environment.ConfigureRequest{Argv: []string{"sh", "-c", tc.script}, Env: []string{"NAME=value"}, Log: &log})
+			if (err == nil) != tc.ok || log.String() != tc.want {
+				t.Errorf("log %q, %v", log.String(), err)
+			}
+			if err != nil {
+				if !strings.Contains(err.Error(), "exit code 3") {
+					t.Error(err)
+				}
+			} else {
+				io.CopyN(io.Discard, upper, 10) // a reader that stops early
+				if err := upper.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+				t.Errorf("machines are left: %v, %v", entries, err)
+			}
+		})
+	}
+}
+
+func TestConfigurerCanceled(t *testing.T) {
+	d, err := host.New(host.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	log := writerFunc(func(p []byte) (int, error) { cancel(); return len(p), nil })
+	_, err = configurer(exporting{d})(ctx, environment.ConfigureRequest{Argv: []string{"sh", "-c", "echo; sleep 1000"}, Log: log})
+	if api.KindOf(err) != api.KindCanceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

@@ -1,0 +1,253 @@
+package vm
+
+import (
+	"context"
+	"time"
+
+	"pyro/api"
+	"pyro/internal/runtime"
+	"pyro/internal/store"
+)
+
+// Create records a VM. An environment that is not installed is pulled first.
+func (m *Manager) Create(ctx context.Context, req api.CreateVMRequest) (api.VM, error) {
+	in, err := m.create(ctx, req, false, func(api.Progress) {})
+	if err != nil {
+		return api.VM{}, err
+	}
+	return in.public(), nil
+}
+
+func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral bool, progress func(api.Progress)) (*instance, error) {
+	if err := check(req.SandboxOptions); err != nil {
+		return nil, err
+	}
+	driver, err := m.drivers.choose(ctx, req.Runtime, req.AllowHostCompat)
+	if err != nil {
+		return nil, err
+	}
+	image, err := m.image(ctx, driver, req.Environment, progress)
+	if err != nil {
+		return nil, err
+	}
+	in := newInstance(newRow(req, driver, ephemeral), driver, image)
+	if image != nil {
+		in.row.ImageDigest = image.Digest
+	}
+	if err := m.store.InsertVM(ctx, in.row); err != nil {
+		in.release()
+		return nil, err
+	}
+	m.add(in)
+	return in, nil
+}
+
+func newRow(req api.CreateVMRequest, driver runtime.Driver, ephemeral bool) store.VM {
+	now := time.Now().UTC().Truncate(time.Millisecond) // the store keeps milliseconds
+	return store.VM{
+		ID: newID(), Environment: req.Environment, Driver: driver.Name(), State: store.Created,
+		Ephemeral: ephemeral, AllowHostCompat: req.AllowHostCompat,
+		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit,
+		TTLSeconds: req.TTLSeconds, Network: req.Network,
+		CreatedAt: now, ExpiresAt: now.Add(api.Seconds(req.TTLSeconds)),
+	}
+}
+
+// image acquires the image for the driver, pulling it if needed. host-compat
+// runs none; for it the name must only mean something.
+func (m *Manager) image(ctx context.Context, driver runtime.Driver, name string, progress func(api.Progress)) (*Image, error) {
+	if !driver.Features().Isolated {
+		return nil, m.environments.Known(ctx, name)
+	}
+	image, err := m.environments.Acquire(ctx, name)
+	if api.KindOf(err) != api.KindNotInstalled {
+		return image, err
+	}
+	if err := m.environments.Pull(ctx, name, progress); err != nil {
+		return nil, err
+	}
+	return m.environments.Acquire(ctx, name)
+}
+
+func (in *instance) release() {
+	in.mu.Lock()
+	image := in.image
+	in.image = nil
+	in.mu.Unlock()
+	if image != nil {
+		image.Release()
+	}
+}
+
+// Start boots a created or stopped VM.
+func (m *Manager) Start(ctx context.Context, id string) (api.VM, error) {
+	in, err := m.lookup(id)
+	if err != nil {
+		return api.VM{}, err
+	}
+	if err := m.start(ctx, in); err != nil {
+		return api.VM{}, err
+	}
+	return in.public(), nil
+}
+
+func (m *Manager) start(ctx context.Context, in *instance) error {
+	if err := in.lock(ctx); err != nil {
+		return err
+	}
+	defer in.unlock()
+	before := in.state()
+	life, err := in.beginLife()
+	if err != nil {
+		return err
+	}
+	machine, err := m.boot(ctx, in, life)
+	if err != nil {
+		in.takeLife(nil)
+		m.setState(ctx, in, before) // if even this fails, recovery does the same
+		return err
+	}
+	in.mu.Lock()
+	life.machine = machine
+	in.died = nil
+	in.mu.Unlock()
+	go m.watch(in, life)
+	return nil
+}
+
+// beginLife checks that the VM may start. The caller holds act.
+func (in *instance) beginLife() (*life, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.removed || in.doom != nil:
+		return nil, notFound(in.id)
+	case in.life != nil:
+		return nil, api.Errorf(api.KindConflict, "VM %s is started already", in.id).WithHint("pyro vm exec %s -- COMMAND", in.id)
+	}
+	in.life = newLife()
+	return in.life, nil
+}
+
+// boot makes the machine and records that it runs. On error nothing is left.
+func (m *Manager) boot(ctx context.Context, in *instance, l *life) (runtime.Machine, error) {
+	ctx, cancel := joined(ctx, l.ctx)
+	defer cancel()
+	if err := m.holdImage(ctx, in); err != nil {
+		return nil, err
+	}
+	if err := m.setState(ctx, in, store.Starting); err != nil {
+		return nil, err
+	}
+	machine, err := in.driver.Create(ctx, in.spec())
+	if err == nil {
+		if err = m.setState(ctx, in, store.Started); err == nil {
+			return machine, nil
+		}
+		machine.Close()
+		in.driver.Remove(context.WithoutCancel(ctx), in.id)
+	}
+	if why := context.Cause(l.ctx); why != nil {
+		return nil, why
+	}
+	if ctx.Err() != nil {
+		return nil, api.Errorf(api.KindCanceled, "start of VM %s: %w", in.id, context.Cause(ctx))
+	}
+	return nil, err
+}
+
+// holdImage acquires the image again if a restart has let go of it: the one
+// that the VM was created with, or else what the environment is now.
+func (m *Manager) holdImage(ctx context.Context, in *instance) error {
+	in.mu.Lock()
+	missing := in.image == nil && in.driver.Features().Isolated
+	name, digest := in.row.Environment, in.row.ImageDigest
+	in.mu.Unlock()
+	if !missing {
+		return nil
+	}
+	image, err := m.environments.AcquireDigest(ctx, digest)
+	if err != nil {
+		image, err = m.environments.Acquire(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	in.mu.Lock()
+	in.image = image
+	in.mu.Unlock()
+	return nil
+}
+
+// watch notes the death of a sandbox that nobody asked to end.
+func (m *Manager) watch(in *instance, l *life) {
+	select {
+	case <-l.ctx.Done():
+		return
+	case <-l.machine.Done():
+	}
+	in.lock(context.Background())
+	defer in.unlock()
+	in.mu.Lock()
+	mine := in.life == l && l.ctx.Err() == nil && !in.busy // a command sees to it itself
+	why := deathOf(l.machine)
+	if mine {
+		in.died = why
+	}
+	in.mu.Unlock()
+	if !mine {
+		return
+	}
+	m.log.Warn("sandbox ended by itself", "vm", in.id, "error", why)
+	if err := m.halt(context.Background(), in, why); err != nil {
+		m.log.Error("dead sandbox cannot be removed", "vm", in.id, "error", err)
+	}
+}
+
+// deathOf says why a machine ended that is done.
+func deathOf(machine runtime.Machine) *api.Error {
+	if err := machine.Err(); err != nil {
+		return api.AsError(err)
+	}
+	return api.Errorf(api.KindSandboxDied, "sandbox %s ended", machine.ID())
+}
+
+// halt removes the machine and keeps the VM. The caller holds act.
+func (m *Manager) halt(ctx context.Context, in *instance, why error) error {
+	machine := in.takeLife(why)
+	err := in.driver.Remove(context.WithoutCancel(ctx), in.id)
+	if machine != nil {
+		machine.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return m.setState(ctx, in, store.Stopped)
+}
+
+// Stop ends the sandbox of a started VM. A VM that is not started stays as it is.
+func (m *Manager) Stop(ctx context.Context, id string) (api.VM, error) {
+	in, err := m.lookup(id)
+	if err != nil {
+		return api.VM{}, err
+	}
+	why := api.Errorf(api.KindCanceled, "VM %s was stopped", id)
+	in.end(why)
+	if err := in.lock(ctx); err != nil {
+		return api.VM{}, err
+	}
+	defer in.unlock()
+	if in.running() {
+		if err := m.halt(ctx, in, why); err != nil {
+			return api.VM{}, err
+		}
+	}
+	return in.public(), nil
+}
+
+// joined returns a context that ends with either of two; its cause tells which.
+func joined(ctx, other context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
