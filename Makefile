@@ -1,0 +1,132 @@
+# Everything one does with the source of pyro. `make help` lists the targets.
+# Needs Go, make and git; a C compiler too for the race detector.
+
+GO       ?= go
+GOARCH   ?= $(shell $(GO) env GOARCH)
+PREFIX   ?= /usr/local
+FUZZTIME ?= 20s
+COUNT    ?= 5
+
+# The commands below name packages of the main module; a workspace of the
+# user's must not change what they mean. Version control stamps are off: they
+# fail in a checkout that belongs to another user, and the version is ours.
+export GOWORK  = off
+export GOFLAGS = -buildvcs=false
+
+TOOLS := bin/tools
+AGENT := internal/agent/embedded/bin/pyro-agent-$(GOARCH)
+
+# Everything but the race tests is compiled in one mode, so that gVisor is
+# compiled once for build, vet, lint, benchmarks and fuzzing together.
+STATIC := CGO_ENABLED=0 GOFLAGS="$(GOFLAGS) -trimpath"
+
+GVISOR_VERSION = $(shell $(GO) list -m -f '{{.Version}}' gvisor.dev/gvisor)
+LDFLAGS = -s -w -X gvisor.dev/gvisor/runsc/version.version=$(GVISOR_VERSION)
+ifdef VERSION
+LDFLAGS += -X pyro/api.Version=$(VERSION)
+endif
+
+# The race detector needs cgo, which needs a C compiler with the C library's
+# headers: try, instead of looking for a name.
+CAN_RACE := $(shell echo '\#include <stdlib.h>' | $$($(GO) env CC) -E -x c - >/dev/null 2>&1 && echo yes)
+ifeq ($(CAN_RACE),yes)
+TEST_MODE  := CGO_ENABLED=1
+TEST_FLAGS := -race
+else
+TEST_MODE  := $(STATIC)
+endif
+
+.PHONY: build
+build: agent ## Build bin/pyro, one static program
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/pyro ./cmd/pyro
+
+.PHONY: agent
+agent: ## Build the guest agent that bin/pyro carries
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o $(AGENT) ./cmd/pyro-agent
+
+.PHONY: run
+run: build ## Build, then run a first command in a sandbox
+	bin/pyro run debian:12 -- git --version
+
+.PHONY: test
+test: build vet $(TOOLS)/testreport ## Build, then vet, unit tests and scripts against bin/pyro
+ifneq ($(CAN_RACE),yes)
+	@echo "test: no working C compiler here, so the race detector is off (install gcc and libc6-dev to have it)"
+	@test -z "$$PYRO_REQUIRE_RACE" || { echo "test: PYRO_REQUIRE_RACE is set" >&2; exit 1; }
+endif
+	$(GO) -C tools test ./...
+	PYRO_BIN="$(CURDIR)/bin/pyro" $(TEST_MODE) $(TOOLS)/testreport $(TEST_FLAGS) -count=1 -timeout=40m $(TESTARGS) ./...
+
+.PHONY: test-scripts
+test-scripts: build $(TOOLS)/testreport ## Run the scripts only; TESTARGS='-run TestScripts/run_exit' picks one
+	PYRO_BIN="$(CURDIR)/bin/pyro" $(STATIC) $(TOOLS)/testreport -count=1 -timeout=40m $(TESTARGS) .
+
+.PHONY: vet
+vet: agent
+	$(STATIC) $(GO) vet ./...
+
+.PHONY: lint
+lint: agent $(TOOLS)/golangci-lint vuln-if-reachable ## Style, layers and known vulnerabilities
+	$(STATIC) $(TOOLS)/golangci-lint run ./...
+	cd tools && ../$(TOOLS)/golangci-lint run --config ../.golangci.yml ./...
+	$(GO) mod verify
+
+.PHONY: fmt
+fmt: $(TOOLS)/golangci-lint ## Format the code as lint wants it
+	$(TOOLS)/golangci-lint fmt ./...
+
+.PHONY: vuln
+vuln: agent $(TOOLS)/govulncheck ## Known vulnerabilities in what pyro really calls; needs vuln.go.dev
+	$(STATIC) $(TOOLS)/govulncheck ./...
+
+# A machine without a road to the database cannot be told clean, only
+# unchecked; it says so and does not hold up lint. `make vuln` fails instead.
+.PHONY: vuln-if-reachable
+vuln-if-reachable: agent $(TOOLS)/govulncheck
+	@if timeout 60 $(TOOLS)/govulncheck -version | grep -q '^DB updated'; then $(STATIC) $(TOOLS)/govulncheck ./...; \
+	else echo "lint: NOT CHECKED for known vulnerabilities: the database at vuln.go.dev cannot be reached"; fi
+
+.PHONY: bench
+bench: build $(TOOLS)/benchstat ## Benchmarks; bin/bench/old.txt, if there, is compared with
+	@mkdir -p bin/bench
+	PYRO_BIN="$(CURDIR)/bin/pyro" $(STATIC) $(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 60m $(TESTARGS) ./... | tee bin/bench/new.txt
+	@if [ -f bin/bench/old.txt ]; then $(TOOLS)/benchstat bin/bench/old.txt bin/bench/new.txt; else $(TOOLS)/benchstat bin/bench/new.txt; fi
+
+.PHONY: fuzz
+fuzz: agent ## Run each fuzz target for FUZZTIME (20s)
+	@grep -rEoH --include='*_test.go' '^func Fuzz[[:alnum:]_]+' . | sort | while IFS=: read -r file func; do \
+		dir=$${file%/*}; name=$${func#func }; echo "fuzz: $$dir $$name"; \
+		$(STATIC) $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
+	done
+
+.PHONY: generate
+generate: agent ## Make the derived files again
+	$(STATIC) $(GO) generate ./...
+
+.PHONY: install
+install: build ## Copy bin/pyro to PREFIX/bin (/usr/local/bin)
+	install -D -m 0755 bin/pyro "$(DESTDIR)$(PREFIX)/bin/pyro"
+
+.PHONY: clean
+clean: ## Remove what make made
+	rm -rf bin dist internal/agent/embedded/bin/pyro-agent-*
+
+.PHONY: help
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+
+# The tools are pinned in the module tools/, apart from pyro's own dependencies.
+# They run on this machine, whatever GOARCH the product is built for.
+TOOL_BUILD = env -u GOARCH GOBIN="$(CURDIR)/$(TOOLS)" $(GO) -C tools install
+
+$(TOOLS)/testreport: $(wildcard tools/testreport/*.go)
+	$(TOOL_BUILD) ./testreport
+
+$(TOOLS)/golangci-lint: tools/go.mod tools/go.sum
+	$(TOOL_BUILD) github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS)/govulncheck: tools/go.mod tools/go.sum
+	$(TOOL_BUILD) golang.org/x/vuln/cmd/govulncheck
+
+$(TOOLS)/benchstat: tools/go.mod tools/go.sum
+	$(TOOL_BUILD) golang.org/x/perf/cmd/benchstat
