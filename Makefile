@@ -86,11 +86,30 @@ vuln-if-reachable: agent $(TOOLS)/govulncheck
 	@if timeout 60 $(TOOLS)/govulncheck -version | grep -q '^DB updated'; then $(STATIC) $(TOOLS)/govulncheck ./...; \
 	else echo "lint: NOT CHECKED for known vulnerabilities: the database at vuln.go.dev cannot be reached"; fi
 
+BENCH_RUN = cd bench && PYRO_BIN="$(CURDIR)/bin/pyro" PYRO_BENCH_RUNSC="$(CURDIR)/$(TOOLS)/runsc" ../bin/bench/bench.test -doc ../docs/benchmarks.md
+
 .PHONY: bench
-bench: build $(TOOLS)/benchstat ## Benchmarks; bin/bench/old.txt, if there, is compared with
+bench: build bench-program $(TOOLS)/runsc ## Compare with raw runsc and others, into docs/benchmarks.md (root, 10 minutes)
+	$(BENCH_RUN) -compare $(BENCHARGS)
+
+.PHONY: bench-environments
+bench-environments: build bench-program ## Compare cold builds of the environments with mmdebstrap, likewise
+	$(BENCH_RUN) -environments $(BENCHARGS)
+
+.PHONY: bench-program
+bench-program: agent
+	$(STATIC) $(GO) test -c -o bin/bench/bench.test ./bench
+
+.PHONY: bench-go
+bench-go: build $(TOOLS)/benchstat ## Go benchmarks; bin/bench/old.txt, if there, is compared with
 	@mkdir -p bin/bench
 	PYRO_BIN="$(CURDIR)/bin/pyro" $(STATIC) $(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 60m $(TESTARGS) ./... | tee bin/bench/new.txt
 	@if [ -f bin/bench/old.txt ]; then $(TOOLS)/benchstat bin/bench/old.txt bin/bench/new.txt; else $(TOOLS)/benchstat bin/bench/new.txt; fi
+
+# What pyro is compared with: gVisor's own program, of the very version in go.mod.
+$(TOOLS)/runsc: go.mod
+	env -u GOARCH GOBIN="$(CURDIR)/$(TOOLS)" CGO_ENABLED=0 $(GO) install -trimpath -ldflags "$(LDFLAGS)" gvisor.dev/gvisor/runsc@$(GVISOR_VERSION)
+	touch $@
 
 .PHONY: fuzz
 fuzz: agent ## Run each fuzz target for FUZZTIME (20s)

@@ -10,7 +10,7 @@ import (
 
 // contest has contenders do the same thing in rounds.
 type contest struct {
-	title      string
+	title      string // named in messages; without one there are none
 	rounds     int
 	contenders []contender
 	rows       []row
@@ -48,7 +48,9 @@ type results map[series][]float64
 func (c *contest) run(ctx context.Context) (results, error) {
 	got := results{}
 	for round := range c.rounds + 1 {
-		fmt.Fprintf(os.Stderr, "bench: %s, round %d of %d\n", c.title, round, c.rounds)
+		if c.title != "" {
+			fmt.Fprintf(os.Stderr, "bench: %s, round %d of %d\n", c.title, round, c.rounds)
+		}
 		for i := range c.contenders {
 			p := &c.contenders[i]
 			if p.missing != "" {

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
@@ -26,6 +28,7 @@ func runInit(pidLimit int) int {
 	detachStdio()
 	g := &guest{kill: syscall.Kill}
 	g.problem("folder /workspace", os.MkdirAll("/workspace", 0o755))
+	g.problem("folder /tmp", diskTmp())
 	keepThreads(spareThreads)
 	if pidLimit > 0 {
 		pids, err := limitPIDs(pidLimit)
@@ -70,6 +73,26 @@ func detachStdio() {
 	if null > 2 {
 		unix.Close(null)
 	}
+}
+
+// diskTmp takes away the file system in memory that gVisor mounts over an
+// empty /tmp. On the disk, temporary files count against the disk's limit as
+// one expects, and not against the memory's.
+func diskTmp() error {
+	if err := unix.Unmount("/tmp", unix.MNT_DETACH); err != nil && err != unix.EINVAL && err != unix.ENOENT {
+		return err
+	}
+	const mode = os.ModeSticky | 0o777
+	st, err := os.Stat("/tmp")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.Mkdir("/tmp", 0o777)
+	} else if err == nil && st.Mode() == fs.ModeDir|mode {
+		return nil // as nearly always: nothing is changed on the disk
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod("/tmp", mode)
 }
 
 // keepThreads makes the runtime own n idle threads: it holds n goroutines on

@@ -42,7 +42,7 @@ func parseSourcesList(text string) []aptSource {
 func parseSources(r io.Reader) []aptSource {
 	var out []aptSource
 	p := map[string]string{}
-	scanControl(r, func(name, value []byte) error {
+	_ = scanControl(r, func(name, value []byte) error {
 		p[strings.ToLower(string(name))] = string(value)
 		return nil
 	}, func() error {

@@ -19,7 +19,6 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 
 	"pyro/internal/tree"
 )
@@ -196,7 +195,7 @@ func compress(t testing.TB, suffix string, data []byte) []byte {
 	case ".gz":
 		w = gzip.NewWriter(&b)
 	case ".xz":
-		w, err = xz.NewWriter(&b)
+		return storedXZ(data)
 	case ".zst":
 		w, err = zstd.NewWriter(&b)
 	default:
@@ -267,6 +266,7 @@ func (a *archive) options(packages ...string) Options {
 
 // file and dir are entries of packages.
 func file(name string, mode int64) tar.Header { return tar.Header{Name: "." + name, Mode: mode} }
+
 func dir(name string) tar.Header {
 	return tar.Header{Name: "." + name + "/", Typeflag: tar.TypeDir, Mode: 0o755}
 }

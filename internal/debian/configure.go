@@ -2,12 +2,11 @@ package debian
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-
-	"context"
 
 	_ "embed"
 

@@ -116,6 +116,7 @@ func TestHostilePackages(t *testing.T) {
 		"over a folder":        {entry(tar.Header{Name: "./etc"}), "where a folder is"},
 		"of another package":   {entry(tar.Header{Name: "./etc/issue"}), "both have /etc/issue"},
 		"the same by a link":   {entry(tar.Header{Name: "./usr/lib/os"}), "both have /usr/lib/os"},
+		"conffile is relative": {pkg{name: "evil", version: "1", data: []tar.Header{file("/x", 0o644)}, control: map[string]string{"conffiles": "x\n"}}, "no absolute path"},
 		"conffile is a folder": {pkg{name: "evil", version: "1", data: []tar.Header{dir("/etc")}, control: map[string]string{"conffiles": "/etc\n"}}, "no plain file"},
 	} {
 		t.Run(name, func(t *testing.T) {

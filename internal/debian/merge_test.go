@@ -28,8 +28,13 @@ func TestMergeUpper(t *testing.T) {
 		{Name: "./etc/new", Mode: 0o600},
 		{Name: "./etc/gone", Typeflag: tar.TypeChar},
 		{Name: "./etc/gone2", Typeflag: tar.TypeLink, Linkname: "./etc/gone"},
-		{Name: "./run/x"}, {Name: "./tmp", Typeflag: tar.TypeDir}, {Name: "./tmp/x"}, {Name: "./dev/null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
-		{Name: "./proc/x"}, {Name: "./sys/x"}, {Name: "./runner", Mode: 0o644},
+		{Name: "./run/x"},
+		{Name: "./tmp", Typeflag: tar.TypeDir},
+		{Name: "./tmp/x"},
+		{Name: "./dev/null", Typeflag: tar.TypeChar, Devmajor: 1, Devminor: 3},
+		{Name: "./proc/x"},
+		{Name: "./sys/x"},
+		{Name: "./runner", Mode: 0o644},
 	}, map[string]string{"./etc/new": "new"})
 	if err := MergeUpper(tr, bytes.NewReader(upper)); err != nil {
 		t.Fatal(err)

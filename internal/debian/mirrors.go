@@ -53,7 +53,7 @@ func FindMirrors(host fs.FS, getenv func(string) string) (Mirrors, error) {
 		if uri == "" {
 			continue
 		}
-		ok := false
+		var ok bool
 		if *v.url, ok = mirrorURL(uri); !ok {
 			return Mirrors{}, api.Errorf(api.KindUsage, "%s is no http or https URL of a mirror", v.name).
 				WithHint("set it like this: %s=%s", v.name, defaultMirror)

@@ -3,14 +3,17 @@ package debian
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,10 +72,10 @@ func (d blobDir) Path(sha256 string) string { return filepath.Join(string(d), sh
 // laps prints how long each phase took.
 func laps(t *testing.T, o *Options) {
 	start, last := time.Now(), Phase("")
-	var mu = make(chan struct{}, 1)
+	var mu sync.Mutex
 	o.Progress = func(p Phase, done, total int64) {
-		mu <- struct{}{}
-		defer func() { <-mu }()
+		mu.Lock()
+		defer mu.Unlock()
 		if p != last || done == total {
 			t.Logf("%7.2fs %-9s %d of %d", time.Since(start).Seconds(), p, done, total)
 		}
@@ -234,7 +237,7 @@ func runscConfigure(t *testing.T, runsc []string) Configure {
 		run("kill", id, "KILL").Run()
 		sandbox.Wait()
 		if status != "0" || tarErr != nil {
-			return nil, fmt.Errorf("status %q: %s %s %v", status, stderr.String(), tarOut, tarErr)
+			return nil, fmt.Errorf("status %q: %s %s (%w)", status, stderr.String(), tarOut, cmp.Or(tarErr, errors.New("no error of tar")))
 		}
 		return os.Open(upper)
 	}

@@ -130,6 +130,9 @@ func (r *recorder) conffiles(u *unpacked) (string, error) {
 			fmt.Fprintf(&field, " %s newconffile remove-on-upgrade\n", strings.TrimSpace(obsolete))
 			continue
 		}
+		if !strings.HasPrefix(path, "/") {
+			return "", malformed(u.pkg, fmt.Errorf("its conffile %q is no absolute path", clip(path)))
+		}
 		n, err := r.tree.Lookup(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // left out by the caller's Skip

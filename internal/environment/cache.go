@@ -76,13 +76,14 @@ func escapeName(name string) string {
 	return b.String()[:80] + "~" + hex.EncodeToString(sum[:])
 }
 
-// writeJSON replaces a file by v, durably: written beside it, synced, renamed.
-func (c *cache) writeJSON(path string, v any) error {
+// writeJSON replaces a file by v, durably: written in the folder of a job, synced,
+// renamed.
+func writeJSON(scratch, path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(c.tmp(), "json-")
+	f, err := os.CreateTemp(scratch, "json-")
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ func (b debianBuilder) build(ctx context.Context, r buildRequest) (*buildResult,
 		Base: r.base, Blobs: r.cache, SpoolDir: r.spoolDir, LastSeen: seen.date,
 		Progress: func(p debian.Phase, done, total int64) {
 			step := debianPhases[p]
+			if total > 0 {
+				done = min(done, total) // triggers configure packages of the base again
+			}
 			r.report.step(step.phase, done, total, step.unit, "")
 		},
 		Configure: func(ctx context.Context, job debian.Job) (io.ReadCloser, error) {
@@ -51,7 +54,7 @@ func (b debianBuilder) build(ctx context.Context, r buildRequest) (*buildResult,
 	if err != nil {
 		return nil, err
 	}
-	if err := seen.add(r.cache, res.Releases); err != nil {
+	if err := seen.add(r.spoolDir, res.Releases); err != nil {
 		b.log.Warn("the dates of the archive could not be remembered", "error", err)
 	}
 	return &buildResult{
@@ -149,7 +152,7 @@ func (l *lastSeen) date(s debian.Suite) time.Time {
 
 // add stores what a build accepted. Two builds at once may lose the date of one;
 // the next build writes it again.
-func (l *lastSeen) add(c *cache, releases []debian.Release) error {
+func (l *lastSeen) add(scratch string, releases []debian.Release) error {
 	l.load()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -166,5 +169,5 @@ func (l *lastSeen) add(c *cache, releases []debian.Release) error {
 	if !changed {
 		return nil
 	}
-	return c.writeJSON(l.path, l.dates)
+	return writeJSON(scratch, l.path, l.dates)
 }

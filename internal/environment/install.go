@@ -50,7 +50,7 @@ func (m *Manager) install(ctx context.Context, j *job, t *target, r *rootfs, rep
 	if t.entry != nil {
 		record.Version, record.Description = t.entry.Version, t.entry.Description
 	}
-	return m.cache.writeJSON(m.cache.record(t.name, m.arch), record)
+	return writeJSON(j.dir, m.cache.record(t.name, m.arch), record)
 }
 
 // writeImage writes rootfs.erofs and meta.json into the folder "image" of a job.
@@ -79,7 +79,7 @@ func (m *Manager) writeImage(ctx context.Context, j *job, r *rootfs, report *rep
 	meta := r.meta
 	meta.Format, meta.Digest, meta.SizeBytes, meta.ModTime = formatVersion, digest, size, st.ModTime().UTC()
 	meta.Arch, meta.Builder, meta.Created = m.arch, builderFormat, time.Now().UTC().Truncate(time.Second)
-	if err := m.cache.writeJSON(filepath.Join(dir, metaFile), meta); err != nil {
+	if err := writeJSON(j.dir, filepath.Join(dir, metaFile), meta); err != nil {
 		return nil, err
 	}
 	return &meta, nil

@@ -4,13 +4,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// staleAfter is when something in tmp/ that has no lock counts as left behind.
+// staleAfter is when a file in tmp/, which can have no lock, counts as left behind.
 const staleAfter = time.Hour
 
 // job is a folder in tmp/ for one piece of work. Its lock is held as long as the
@@ -57,7 +58,9 @@ type leftover struct {
 	bytes int64
 }
 
-// sweep removes what killed processes left in tmp/.
+// sweep removes what killed processes left in tmp/. A folder is taken by its
+// lock and renamed before it is emptied, so that a process which is just making
+// it, and does not hold the lock yet, finds it gone and makes another.
 func (c *cache) sweep() []leftover {
 	entries, err := os.ReadDir(c.tmp())
 	if err != nil {
@@ -66,28 +69,45 @@ func (c *cache) sweep() []leftover {
 	var removed []leftover
 	for _, e := range entries {
 		path := filepath.Join(c.tmp(), e.Name())
-		release, stale := c.claim(path)
+		release, stale := claim(path)
 		if !stale {
 			continue
 		}
-		size := diskUsage(path)
-		if os.RemoveAll(path) == nil {
-			removed = append(removed, leftover{path, size})
+		var err error
+		trash := path
+		if !strings.HasPrefix(e.Name(), trashPrefix) { // it may be there from a sweep that was killed
+			trash = filepath.Join(c.tmp(), trashPrefix+e.Name())
+			err = os.Rename(path, trash)
+		}
+		if err == nil {
+			size := diskUsage(trash)
+			if os.RemoveAll(trash) == nil {
+				removed = append(removed, leftover{path, size})
+			}
 		}
 		release()
 	}
 	return removed
 }
 
+// trashPrefix starts the name of a folder that is being removed.
+const trashPrefix = "trash-"
+
 // claim decides whether an entry of tmp/ is left behind, and holds its lock if so.
-func (c *cache) claim(path string) (release func(), stale bool) {
+func claim(path string) (release func(), stale bool) {
 	release = func() {}
-	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR, 0)
-	if err != nil { // no lock (yet), or a file
-		st, err := os.Lstat(path)
-		return release, err == nil && time.Since(st.ModTime()) > staleAfter
+	st, err := os.Lstat(path)
+	if err != nil {
+		return release, false
 	}
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+	if !st.IsDir() { // nothing of ours has no folder
+		return release, time.Since(st.ModTime()) > staleAfter
+	}
+	f, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return release, false
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil || !stillThere(f, f.Name()) {
 		f.Close()
 		return release, false
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -124,4 +125,48 @@ func TestSweep(t *testing.T) {
 		t.Errorf("freed %d: %s", res.BytesFreed, diff)
 	}
 	alive.end()
+}
+
+// A process may be killed before its folder has a lock; the folder is not left
+// behind for that. One that is about to lock it makes another instead.
+func TestSweepWithoutLock(t *testing.T) {
+	m := newManager(t, nil)
+	check(t, os.Mkdir(filepath.Join(m.cache.tmp(), "job-1"), 0o700))
+	check(t, os.Mkdir(filepath.Join(m.cache.tmp(), trashPrefix+"job-2"), 0o700))
+	if got := m.cache.sweep(); len(got) != 2 {
+		t.Errorf("removed %v", got)
+	}
+	emptyTmp(t, m)
+}
+
+// Jobs that begin while others sweep are never taken away.
+func TestJobsSurviveSweeps(t *testing.T) {
+	m := newManager(t, nil)
+	var group sync.WaitGroup
+	done := make(chan struct{})
+	for range 2 {
+		group.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					m.cache.sweep()
+				}
+			}
+		})
+	}
+	for range 300 {
+		j, err := m.cache.newJob()
+		check(t, err)
+		check(t, os.WriteFile(j.path("work"), []byte("x"), 0o600))
+		if _, err := os.ReadFile(j.path("work")); err != nil {
+			t.Errorf("the folder of a job was taken away: %v", err)
+		}
+		j.end()
+	}
+	close(done)
+	group.Wait()
+	m.cache.sweep()
+	emptyTmp(t, m)
 }

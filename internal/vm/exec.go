@@ -21,7 +21,11 @@ const (
 
 // Run runs one command in a fresh VM and removes the VM.
 func (m *Manager) Run(ctx context.Context, req api.RunRequest, stdio Stdio) (api.ExecResult, error) {
+	// What is refused anyway is refused before the first event.
 	if err := check(req.SandboxOptions); err != nil {
+		return api.ExecResult{}, err
+	}
+	if _, err := m.drivers.wanted(req.Runtime); err != nil {
 		return api.ExecResult{}, err
 	}
 	in, err := m.prepare(ctx, req, stdio)
