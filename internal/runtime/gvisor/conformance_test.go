@@ -1,7 +1,9 @@
 package gvisor_test
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
 	"testing"
 
 	"pyro/internal/runtime"
@@ -9,22 +11,14 @@ import (
 	"pyro/internal/runtime/runtimetest"
 )
 
-// TestMain lets the test binary stand in for pyro when gVisor starts it again.
-func TestMain(m *testing.M) {
-	if gvisor.IsReexec() {
-		gvisor.ReexecMain()
-	}
-	os.Exit(m.Run())
-}
-
 // TestConformance runs the contract's suite against real sandboxes.
 //
 // gVisor does not run under the race detector, so the sandboxes are started
 // from a plain pyro, PYRO_BIN, whatever the test itself is built with.
 func TestConformance(t *testing.T) {
-	bin, image := os.Getenv("PYRO_BIN"), os.Getenv("PYRO_TEST_IMAGE")
-	if bin == "" || image == "" {
-		t.Skip("needs PYRO_BIN (a built pyro) and PYRO_TEST_IMAGE (the image of debian:12); make test sets both")
+	bin := os.Getenv("PYRO_BIN")
+	if bin == "" {
+		t.Skip("needs PYRO_BIN, a built pyro; make test sets it")
 	}
 	newDriver := func(t *testing.T, dir string) runtime.Driver {
 		d, err := gvisor.New(gvisor.Options{Dir: dir, Executable: bin})
@@ -38,5 +32,33 @@ func TestConformance(t *testing.T) {
 		})
 		return d
 	}
-	runtimetest.Run(t, newDriver, runtimetest.Options{Image: image})
+	runtimetest.Run(t, newDriver, runtimetest.Options{Image: image(t, bin)})
+}
+
+// image pulls debian:12-base with the pyro under test and returns its image.
+func image(t *testing.T, bin string) string {
+	t.Helper()
+	cache := os.Getenv("PYRO_TEST_CACHE_DIR")
+	if cache == "" {
+		cache = t.TempDir()
+	}
+	t.Setenv("PYRO_CACHE_DIR", cache)
+	t.Setenv("PYRO_STATE_DIR", t.TempDir())
+	t.Setenv("PYRO_CONFIG_DIR", t.TempDir())
+	run := func(args ...string) []byte {
+		cmd := exec.Command(bin, args...)
+		cmd.Stderr = os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", cmd, err, out)
+		}
+		return out
+	}
+	t.Cleanup(func() { run("daemon", "stop", "--force") })
+	run("env", "pull", "debian:12-base")
+	var env struct{ Path string }
+	if err := json.Unmarshal(run("env", "inspect", "debian:12-base", "--json"), &env); err != nil {
+		t.Fatal(err)
+	}
+	return env.Path
 }

@@ -66,6 +66,17 @@ func TestShapeBindsToCPUs(t *testing.T) {
 	}
 }
 
+func TestDonatedFDs(t *testing.T) {
+	got := donatedFDs([]string{
+		goferArg0, "--log-fd=3", "boot", "--io-fds=4,5", "--pass-fd=15:3,16:4", "-spec-fd=11",
+		"--dev-io-fd=-1", "--total-memory=77", "--bundle=/fd=9", "id-fd=8",
+	})
+	want := map[int]bool{3: true, 4: true, 5: true, 15: true, 16: true, 11: true}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestCPUPoolSpreads(t *testing.T) {
 	p := &cpuPool{users: map[int]int{0: 0, 1: 0, 2: 0}}
 	a, b := p.take(2), p.take(1)
