@@ -44,6 +44,10 @@ func (h *harness) commands() map[string]command {
 		"no-sandboxes":        noSandboxes,
 		"memory-is-private":   memoryIsPrivate,
 		"listen":              listen,
+		"registry":            memoryRegistry,
+		"docker-registry":     dockerRegistry,
+		"oci-push":            ociPush,
+		"break-blobs":         breakBlobs,
 		"unreached":           unreached,
 	}
 }

@@ -29,6 +29,10 @@
 //	no-sandboxes                no process but the background process is left
 //	memory-is-private           no sandbox has the memory of another one open
 //	listen NAME                 listen on loopback, the port is in $NAME
+//	registry NAME               start an OCI registry in memory, its address is in $NAME
+//	docker-registry NAME        start Debian's docker-registry, its address is in $NAME
+//	oci-push REFERENCE TAR...   push an image of these layers; $DIGEST is its digest
+//	break-blobs                 damage every downloaded blob of the cache
 //	unreached NAME              nobody has connected to that port
 //
 // # Conditions

@@ -30,8 +30,11 @@ func runComparisons(ctx context.Context) error {
 	machine := describeMachine()
 	var table strings.Builder
 	err := hold(ctx, &table, []maker{
-		{"start", startContest}, {"exec", execContest}, {"version", versionContest},
-		{"idle", idleContest}, {"many", manyContest},
+		{"start", startContest},
+		{"exec", execContest},
+		{"version", versionContest},
+		{"idle", idleContest},
+		{"many", manyContest},
 	})
 	if err != nil {
 		return err

@@ -75,8 +75,11 @@ func (r *runsc) writeBundle(name, img string, args []string) error {
 			{Destination: "/run/bench", Type: "bind", Source: r.bundle("shared"), Options: []string{"ro", "rbind"}},
 		},
 		Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{
-			{Type: specs.PIDNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.IPCNamespace},
-			{Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
+			{Type: specs.PIDNamespace},
+			{Type: specs.NetworkNamespace},
+			{Type: specs.IPCNamespace},
+			{Type: specs.UTSNamespace},
+			{Type: specs.MountNamespace},
 		}},
 		Annotations: map[string]string{
 			"dev.gvisor.spec.rootfs.source":  img,

@@ -122,7 +122,9 @@ func replaceSection(doc, name, text string) (string, error) {
 // publish prints sections (name, text) and writes them into the document, if one was named.
 func publish(doc string, sections ...[2]string) error {
 	for _, s := range sections {
-		fmt.Println(s[1])
+		if s[1] != tableHead { // -only picked none of its contests
+			fmt.Println(s[1])
+		}
 	}
 	if doc == "" {
 		return nil

@@ -102,12 +102,18 @@ func TestWatch(t *testing.T) {
 		end   func() (any, error)
 		check func(api.Environment, error) bool
 	}{
-		{"result", func() (any, error) { return api.Environment{Name: "e"}, nil },
-			func(e api.Environment, err error) bool { return err == nil && e.Name == "e" }},
-		{"error", func() (any, error) { return nil, api.Errorf(api.KindVerification, "wrong digest") },
-			func(_ api.Environment, err error) bool { return api.KindOf(err) == api.KindVerification }},
-		{"end in the middle", func() (any, error) { panic("abort") },
-			func(_ api.Environment, err error) bool { return api.KindOf(err) == api.KindDaemonUnavailable }},
+		{
+			"result", func() (any, error) { return api.Environment{Name: "e"}, nil },
+			func(e api.Environment, err error) bool { return err == nil && e.Name == "e" },
+		},
+		{
+			"error", func() (any, error) { return nil, api.Errorf(api.KindVerification, "wrong digest") },
+			func(_ api.Environment, err error) bool { return api.KindOf(err) == api.KindVerification },
+		},
+		{
+			"end in the middle", func() (any, error) { panic("abort") },
+			func(_ api.Environment, err error) bool { return api.KindOf(err) == api.KindDaemonUnavailable },
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := serve(t, &clienttest.Server{Events: events{"pull_environment": func(_ context.Context, _ []byte, emit func(any)) (any, error) {

@@ -101,8 +101,10 @@ func createVM(_ context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &req); err != nil {
 		return nil, err
 	}
-	return api.VM{VMID: "vm-1", Environment: req.Environment, State: api.VMCreated, VCPUCount: req.VCPUCount, MemMiB: req.MemMiB,
-		DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds, Network: req.Network, ExecutionMode: api.ExecutionMode(req.Runtime)}, nil
+	return api.VM{
+		VMID: "vm-1", Environment: req.Environment, State: api.VMCreated, VCPUCount: req.VCPUCount, MemMiB: req.MemMiB,
+		DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds, Network: req.Network, ExecutionMode: api.ExecutionMode(req.Runtime),
+	}, nil
 }
 
 func pull(_ context.Context, body []byte, emit func(any)) (any, error) {
@@ -127,8 +129,10 @@ func importer(_ context.Context, body []byte, _ func(any)) (any, error) {
 func guest(_ context.Context, body []byte, s clienttest.Stream) {
 	var req api.RunRequest
 	json.Unmarshal(body, &req)
-	res := api.ExecResult{VMID: "vm-1", Environment: req.Environment, ExecutionMode: api.GuestGVisor, Command: req.Command, DurationMS: 5,
-		Cleanup: &api.Cleanup{Deleted: true, Reason: "post_exec_cleanup", VMID: "vm-1"}}
+	res := api.ExecResult{
+		VMID: "vm-1", Environment: req.Environment, ExecutionMode: api.GuestGVisor, Command: req.Command, DurationMS: 5,
+		Cleanup: &api.Cleanup{Deleted: true, Reason: "post_exec_cleanup", VMID: "vm-1"},
+	}
 	s.WriteJSON(api.FrameEvent, api.ExecEvent{Phase: "create", Environment: req.Environment})
 	s.WriteJSON(api.FrameEvent, api.ExecEvent{Phase: "start", Environment: req.Environment, VMID: "vm-1"})
 	s.WriteJSON(api.FrameEvent, api.ExecEvent{Phase: "execute", Environment: req.Environment, VMID: "vm-1"})
@@ -200,8 +204,10 @@ func TestCommands(t *testing.T) {
 		{"vm network-info vm-1", run{0, "VM: vm-1\nNetwork: no\nDetail: no network\n", ""}},
 		{"vm reap-expired", run{0, "Removed: 1\nvm-2\n", ""}},
 		{"env list", run{0, "Catalog version: 2.8.0\ndebian:12 [installed] Debian 12 with git\ndebian:12-base [not installed] Debian 12\n", ""}},
-		{"env pull debian:12", run{0, "Pulled: debian:12\nSource: http://mirror.example/debian\nDigest: sha256:abc\nSize: 1.5KiB (1536 bytes)\n",
-			"[pull] phase=install environment=debian:12\n[pull] phase=download environment=debian:12\n[pull] phase=ready environment=debian:12\n"}},
+		{"env pull debian:12", run{
+			0, "Pulled: debian:12\nSource: http://mirror.example/debian\nDigest: sha256:abc\nSize: 1.5KiB (1536 bytes)\n",
+			"[pull] phase=install environment=debian:12\n[pull] phase=download environment=debian:12\n[pull] phase=ready environment=debian:12\n",
+		}},
 		{"env pull broken", run{125, "", "pyro: mirror does not answer\nhint: try again\n"}},
 		{"env inspect debian:12", run{0, "Environment: debian:12\nVersion: 1\nInstalled: yes\nSource: http://mirror.example/debian\nDigest: sha256:abc\nSize: 1.5KiB (1536 bytes)\n" +
 			"Path: /p\nVerified: yes, the image matches its digest\nPackages: 1\n  git  1:2.39  amd64\n", ""}},
@@ -272,7 +278,8 @@ func TestFlagsReachTheRequest(t *testing.T) {
 	for args, want := range map[string]api.VM{
 		"vm create debian:12 --json": {VCPUCount: 1, MemMiB: 1024, DiskMiB: 8192, PIDLimit: 512, TTLSeconds: 600, ExecutionMode: "auto"},
 		"vm create --json --vcpu-count 2 debian:12 --mem-mib=64 --disk-mib 100 --pid-limit 20 --ttl-seconds 5 --network --runtime gvisor": {
-			VCPUCount: 2, MemMiB: 64, DiskMiB: 100, PIDLimit: 20, TTLSeconds: 5, Network: true, ExecutionMode: "gvisor"},
+			VCPUCount: 2, MemMiB: 64, DiskMiB: 100, PIDLimit: 20, TTLSeconds: 5, Network: true, ExecutionMode: "gvisor",
+		},
 	} {
 		got := pyro(t, dirs, nil, strings.Fields(args)...)
 		var vm api.VM

@@ -107,8 +107,10 @@ func TestDoctorWithoutABackgroundProcess(t *testing.T) {
 	if got.code != 125 {
 		t.Errorf("exit code %d", got.code)
 	}
-	for _, text := range []string{"Platform: linux/", "Runtime: FAIL\n", "KVM: exists=", "Environment cache: " + dirs.Cache + "\n",
-		"Capabilities: vm_boot=no guest_exec=no guest_network=no\n", "Networking: tun=", "\ngvisor: FAIL the background process ended at once: no background process here (hint: "} {
+	for _, text := range []string{
+		"Platform: linux/", "Runtime: FAIL\n", "KVM: exists=", "Environment cache: " + dirs.Cache + "\n",
+		"Capabilities: vm_boot=no guest_exec=no guest_network=no\n", "Networking: tun=", "\ngvisor: FAIL the background process ended at once: no background process here (hint: ",
+	} {
 		if !strings.Contains(got.stdout, text) {
 			t.Errorf("%q is missing in\n%s", text, got.stdout)
 		}

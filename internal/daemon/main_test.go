@@ -287,8 +287,8 @@ func command(argv ...string) fields {
 	return sandbox(fields{"command": argv, "timeout_seconds": 600})
 }
 
-// stream is an upgraded connection.
-type stream struct {
+// conversation is an upgraded connection.
+type conversation struct {
 	t      *testing.T
 	conn   net.Conn
 	in     *frame.Reader
@@ -299,7 +299,7 @@ type stream struct {
 }
 
 // upgrade starts an operation of ModeExec as a stream.
-func (c *caller) upgrade(name string, req fields) *stream {
+func (c *caller) upgrade(name string, req fields) *conversation {
 	c.t.Helper()
 	body, err := json.Marshal(req)
 	if err != nil {
@@ -320,11 +320,11 @@ func (c *caller) upgrade(name string, req fields) *stream {
 		b, _ := io.ReadAll(answer.Body)
 		c.t.Fatalf("status %d: %s", answer.StatusCode, b)
 	}
-	return &stream{t: c.t, conn: conn, in: frame.NewReader(r), out: frame.NewWriter(conn)}
+	return &conversation{t: c.t, conn: conn, in: frame.NewReader(r), out: frame.NewWriter(conn)}
 }
 
 // next takes one frame; last is true for a result or an error.
-func (s *stream) next() (res api.ExecResult, err error, last bool) {
+func (s *conversation) next() (res api.ExecResult, err error, last bool) {
 	t, payload, err := s.in.Next()
 	if err != nil {
 		return res, err, true
@@ -351,7 +351,7 @@ func (s *stream) next() (res api.ExecResult, err error, last bool) {
 }
 
 // end takes frames until the last.
-func (s *stream) end() (api.ExecResult, error) {
+func (s *conversation) end() (api.ExecResult, error) {
 	for {
 		if res, err, last := s.next(); last {
 			return res, err
@@ -360,7 +360,7 @@ func (s *stream) end() (api.ExecResult, error) {
 }
 
 // until takes frames until stdout holds text.
-func (s *stream) until(text string) {
+func (s *conversation) until(text string) {
 	s.t.Helper()
 	for !strings.Contains(s.stdout.String(), text) {
 		if res, err, last := s.next(); last {

@@ -112,24 +112,3 @@ func (l *listener) drain() {
 	// A deadline only ends an Accept that would have to wait.
 	l.SetDeadline(time.Now().Add(10 * time.Millisecond))
 }
-
-// hungUp reports whether the other end has closed the connection, even if
-// there is data that nobody has read yet.
-func hungUp(conn net.Conn) bool {
-	sc, ok := conn.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return true
-	}
-	fds := []unix.PollFd{{Events: unix.POLLRDHUP}}
-	if err := raw.Control(func(fd uintptr) {
-		fds[0].Fd = int32(fd)
-		unix.Poll(fds, 0)
-	}); err != nil {
-		return true
-	}
-	return fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
-}

@@ -3,7 +3,6 @@ package daemon
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"io"
 	"math/rand/v2"
@@ -17,7 +16,6 @@ import (
 	"testing"
 
 	"pyro/api"
-	"pyro/internal/frame"
 )
 
 func TestStream(t *testing.T) {
@@ -97,17 +95,17 @@ func TestStreamSignals(t *testing.T) {
 // A caller that goes away takes its command with it, also when the connection
 // is not being read because the command does not take its stdin.
 func TestCallerGoesAway(t *testing.T) {
-	for name, before := range map[string]func(s *stream){
-		"quiet": func(*stream) {},
-		"with stdin that nobody reads": func(s *stream) {
-			for range 3 * stdinQueue {
+	for name, before := range map[string]func(s *conversation){
+		"quiet": func(*conversation) {},
+		"with stdin that nobody reads": func(s *conversation) {
+			for range 12 { // three times what is queued
 				s.conn.SetWriteDeadline(soon())
 				if s.out.Write(api.FrameStdin, make([]byte, 100_000)) != nil {
 					return // the queue is full and so is the socket
 				}
 			}
 		},
-		"half": func(s *stream) { s.conn.(*net.UnixConn).CloseWrite() },
+		"half": func(s *conversation) { s.conn.(*net.UnixConn).CloseWrite() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := inProcess(t)
@@ -130,17 +128,17 @@ func TestCallerGoesAway(t *testing.T) {
 
 // Frames that a caller must not send end its call.
 func TestStreamViolations(t *testing.T) {
-	for name, send := range map[string]func(s *stream){
-		"wrong type":     func(s *stream) { s.out.Write(api.FrameResult, nil) },
-		"unknown signal": func(s *stream) { s.out.WriteJSON(api.FrameSignal, api.SignalEvent{Signal: "BOOM"}) },
-		"signal not JSON": func(s *stream) {
+	for name, send := range map[string]func(s *conversation){
+		"wrong type":     func(s *conversation) { s.out.Write(api.FrameResult, nil) },
+		"unknown signal": func(s *conversation) { s.out.WriteJSON(api.FrameSignal, api.SignalEvent{Signal: "BOOM"}) },
+		"signal not JSON": func(s *conversation) {
 			s.out.Write(api.FrameSignal, []byte("{"))
 		},
-		"stdin after its end": func(s *stream) {
+		"stdin after its end": func(s *conversation) {
 			s.out.Write(api.FrameStdinEOF, nil)
 			s.out.Write(api.FrameStdin, []byte("x"))
 		},
-		"too long": func(s *stream) { s.conn.Write([]byte{api.FrameStdin, 0xff, 0xff, 0xff, 0xff}) },
+		"too long": func(s *conversation) { s.conn.Write([]byte{api.FrameStdin, 0xff, 0xff, 0xff, 0xff}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := inProcess(t)
@@ -208,36 +206,4 @@ func TestOtherUser(t *testing.T) {
 	if got := dial(65534); got != "" {
 		t.Errorf("another user gets %q", got)
 	}
-}
-
-// FuzzInput feeds the reading side of a stream with bytes of a hostile caller.
-func FuzzInput(f *testing.F) {
-	var good bytes.Buffer
-	w := frame.NewWriter(&good)
-	w.Write(api.FrameStdin, []byte("hello"))
-	w.WriteJSON(api.FrameSignal, api.SignalEvent{Signal: "INT"})
-	w.Write(api.FrameStdinEOF, nil)
-	f.Add(good.Bytes())
-	f.Add([]byte{3, 0, 0, 0, 1, '{'})
-	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		conn, other := net.Pipe()
-		defer conn.Close()
-		defer other.Close()
-		in := &input{conn: conn, ctx: ctx, cancel: cancel, stdin: make(chan []byte, stdinQueue), signals: make(chan syscall.Signal, signalQueue)}
-		read := make(chan struct{})
-		go func() {
-			defer close(read)
-			b, _ := io.ReadAll(&stdinReader{in: in})
-			if len(b) > len(data) {
-				t.Errorf("%d bytes of stdin came out of %d", len(b), len(data))
-			}
-		}()
-		in.read(bufio.NewReader(bytes.NewReader(data)))
-		if ctx.Err() == nil {
-			t.Error("the end of the connection did not end the call")
-		}
-		<-read
-	})
 }

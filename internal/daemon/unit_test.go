@@ -18,34 +18,6 @@ import (
 
 func soon() time.Time { return time.Now().Add(100 * time.Millisecond) }
 
-// bounded must keep what api.Bound would keep of the whole.
-func FuzzBounded(f *testing.F) {
-	f.Add([]byte("hello world, this is longer than the limit"), 8, 3)
-	f.Add([]byte(""), 2, 1)
-	f.Add([]byte("exactly8"), 8, 8)
-	f.Fuzz(func(t *testing.T, data []byte, limit, chunk int) {
-		if limit < 2 || limit > 1000 || chunk < 1 {
-			return
-		}
-		b := newBounded(limit)
-		for rest := data; len(rest) > 0; {
-			n := min(chunk, len(rest))
-			if k, err := b.Write(rest[:n]); k != n || err != nil {
-				t.Fatalf("wrote %d of %d, %v", k, n, err)
-			}
-			rest = rest[n:]
-		}
-		got, cut := b.text()
-		want, wantCut := api.Bound(data, int64(len(data)), limit)
-		if limit%2 == 1 { // api.Bound keeps an even number of bytes
-			return
-		}
-		if got != want || cut != wantCut {
-			t.Errorf("kept %q, want %q", got, want)
-		}
-	})
-}
-
 func TestLogRotates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "daemon.log")
 	l, err := openLog(path, 100)

@@ -21,14 +21,26 @@ func TestFromEnv(t *testing.T) {
 		env  map[string]string
 		want paths.Dirs
 	}{
-		{"home", map[string]string{"HOME": "/home/u"},
-			paths.Dirs{State: "/home/u/.local/state/pyro", Cache: "/home/u/.cache/pyro", Config: "/home/u/.config/pyro"}},
-		{"xdg", map[string]string{"HOME": "/home/u", "XDG_STATE_HOME": "/s", "XDG_CACHE_HOME": "/c", "XDG_CONFIG_HOME": "/f"},
-			paths.Dirs{State: "/s/pyro", Cache: "/c/pyro", Config: "/f/pyro"}},
-		{"relative xdg is ignored", map[string]string{"HOME": "/home/u", "XDG_STATE_HOME": "s"},
-			paths.Dirs{State: "/home/u/.local/state/pyro", Cache: "/home/u/.cache/pyro", Config: "/home/u/.config/pyro"}},
-		{"own", map[string]string{"HOME": "/home/u", "XDG_CACHE_HOME": "/c", "PYRO_STATE_DIR": "state", "PYRO_CACHE_DIR": "/own/../cache"},
-			paths.Dirs{State: filepath.Join(wd, "state"), Cache: "/cache", Config: "/home/u/.config/pyro"}},
+		{
+			"home",
+			map[string]string{"HOME": "/home/u"},
+			paths.Dirs{State: "/home/u/.local/state/pyro", Cache: "/home/u/.cache/pyro", Config: "/home/u/.config/pyro"},
+		},
+		{
+			"xdg",
+			map[string]string{"HOME": "/home/u", "XDG_STATE_HOME": "/s", "XDG_CACHE_HOME": "/c", "XDG_CONFIG_HOME": "/f"},
+			paths.Dirs{State: "/s/pyro", Cache: "/c/pyro", Config: "/f/pyro"},
+		},
+		{
+			"relative xdg is ignored",
+			map[string]string{"HOME": "/home/u", "XDG_STATE_HOME": "s"},
+			paths.Dirs{State: "/home/u/.local/state/pyro", Cache: "/home/u/.cache/pyro", Config: "/home/u/.config/pyro"},
+		},
+		{
+			"own",
+			map[string]string{"HOME": "/home/u", "XDG_CACHE_HOME": "/c", "PYRO_STATE_DIR": "state", "PYRO_CACHE_DIR": "/own/../cache"},
+			paths.Dirs{State: filepath.Join(wd, "state"), Cache: "/cache", Config: "/home/u/.config/pyro"},
+		},
 	} {
 		got, err := paths.FromEnv(func(k string) string { return tt.env[k] })
 		if err != nil {

@@ -38,13 +38,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"net/url"
 	"sync"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"errors"
 
 	"pyro/api"
 )

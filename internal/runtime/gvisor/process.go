@@ -219,7 +219,6 @@ type output struct {
 	from *os.File
 	to   io.Writer
 	done chan error // gets the writer's error, or nil, at the end
-
 }
 
 var copyBuffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}

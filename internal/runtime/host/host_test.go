@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"pyro/api"
-	"testing"
 
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/runtimetest"
@@ -81,8 +81,10 @@ func TestRemoveFindsDaemons(t *testing.T) {
 	d := newDriver(t)
 	m := newTestMachine(t, d, runtime.Spec{ID: "m"})
 	pids := filepath.Join(t.TempDir(), "pids")
-	p, err := m.Start(t.Context(), runtime.Command{Argv: []string{"sh", "-c",
-		"(setsid sh -c 'echo $$ >>" + pids + "; exec sleep 1000' &) ; env -i setsid -w sh -c 'echo $$ >>" + pids + "; exec /bin/sleep 1000'"}})
+	p, err := m.Start(t.Context(), runtime.Command{Argv: []string{
+		"sh", "-c",
+		"(setsid sh -c 'echo $$ >>" + pids + "; exec sleep 1000' &) ; env -i setsid -w sh -c 'echo $$ >>" + pids + "; exec /bin/sleep 1000'",
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,8 +151,10 @@ func testForkBomb(t *testing.T, w *world) {
 // testOneNotTheOthers: a machine at its limits does not disturb its neighbour.
 func testOneNotTheOthers(t *testing.T, w *world) {
 	greedy, other := w.machine(t), w.machine(t)
-	p := start(t, greedy, runtime.Command{Argv: []string{"sh", "-c",
-		"head -c 400000000 /dev/zero >file; i=0; while [ $i -lt 200 ]; do sleep 100000 & i=$((i+1)); done; exec tail /dev/zero"}})
+	p := start(t, greedy, runtime.Command{Argv: []string{
+		"sh", "-c",
+		"head -c 400000000 /dev/zero >file; i=0; while [ $i -lt 200 ]; do sleep 100000 & i=$((i+1)); done; exec tail /dev/zero",
+	}})
 	p.Wait()
 	if got := sh(t, other, "echo well >file && cat file"); got.stdout != "well\n" {
 		t.Errorf("the neighbour answers %+v", got)

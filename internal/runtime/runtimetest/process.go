@@ -108,9 +108,11 @@ func testKillTree(t *testing.T, w *world) {
 	m := w.machine(t)
 	sleepers := []string{unique(), unique(), unique()}
 	var out lines
-	p := start(t, m, runtime.Command{Stdout: &out, Argv: []string{"sh", "-c",
+	p := start(t, m, runtime.Command{Stdout: &out, Argv: []string{
+		"sh", "-c",
 		"sleep " + sleepers[0] + " & (trap '' INT TERM HUP; exec sleep " + sleepers[1] + ") & " +
-			"perl -e 'setpgrp(0,0); exec qw(sleep " + sleepers[2] + ")' & echo ready; wait"}})
+			"perl -e 'setpgrp(0,0); exec qw(sleep " + sleepers[2] + ")' & echo ready; wait",
+	}})
 	out.waitFor(t, "ready")
 	for _, s := range sleepers {
 		eventually(t, "the children run", func() bool { return sleeping(t, m, s) })

@@ -1,77 +1,19 @@
-package daemon
+package stream
 
 import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"pyro/api"
 	"pyro/internal/frame"
-	"pyro/internal/vm"
 )
-
-// execFunc runs the command of a call.
-type execFunc func(context.Context, vm.Stdio) (api.ExecResult, error)
-
-// exec answers a call of ModeExec in the form that the caller asked for.
-func (c *call) exec(run execFunc) {
-	switch upgrade := c.r.Header.Get("Upgrade"); {
-	case upgrade == "":
-		c.execBounded(run)
-	case strings.EqualFold(upgrade, api.UpgradeProtocol):
-		c.execStream(run)
-	default:
-		c.fail(api.Errorf(api.KindUsage, "protocol %q is not known", upgrade).WithHint("use Upgrade: %s", api.UpgradeProtocol))
-	}
-}
-
-// execBounded keeps the head and the tail of the output for one JSON answer.
-func (c *call) execBounded(run execFunc) {
-	stdout, stderr := newBounded(api.MaxOutput), newBounded(api.MaxOutput)
-	res, err := run(c.ctx, vm.Stdio{Stdout: stdout, Stderr: stderr})
-	if err == nil {
-		res.Stdout, res.StdoutTruncated = stdout.text()
-		res.Stderr, res.StderrTruncated = stderr.text()
-	}
-	c.answer(res, err)
-}
-
-// execStream turns the connection into a stream of frames.
-func (c *call) execStream(run execFunc) {
-	conn, buf, err := http.NewResponseController(c.w).Hijack()
-	if err != nil {
-		c.fail(api.Errorf(api.KindInternal, "connection cannot be upgraded: %w", err))
-		return
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n%s: %s\r\n\r\n",
-		api.UpgradeProtocol, headerVersion, api.Version)
-
-	ctx, cancel := context.WithCancelCause(c.ctx)
-	defer cancel(nil)
-	in := &input{conn: conn, ctx: ctx, cancel: cancel, stdin: make(chan []byte, stdinQueue), signals: make(chan syscall.Signal, signalQueue)}
-	go in.read(buf.Reader)
-	out := frame.NewWriter(conn)
-	res, err := run(ctx, vm.Stdio{
-		Stdin: &stdinReader{in: in}, Stdout: out.Stream(api.FrameStdout), Stderr: out.Stream(api.FrameStderr), Signals: in.signals,
-		Event: func(e api.ExecEvent) { out.WriteJSON(api.FrameEvent, e) },
-		Pull:  func(p api.Progress) { out.WriteJSON(api.FramePull, p) },
-	})
-	// Errors of these writes mean that the caller is gone.
-	if err != nil {
-		c.kind = api.KindOf(err)
-		out.WriteJSON(api.FrameError, api.AsError(err))
-		return
-	}
-	out.WriteJSON(api.FrameResult, res)
-}
 
 const (
 	// stdinQueue is how many frames of stdin wait for a command that does not
@@ -92,6 +34,10 @@ type input struct {
 	stdin   chan []byte // closed at the end of stdin
 	signals chan syscall.Signal
 	eof     bool // stdin is closed; only read uses it
+}
+
+func newInput(ctx context.Context, cancel context.CancelCauseFunc, conn net.Conn) *input {
+	return &input{conn: conn, ctx: ctx, cancel: cancel, stdin: make(chan []byte, stdinQueue), signals: make(chan syscall.Signal, signalQueue)}
 }
 
 func (in *input) read(r *bufio.Reader) {
@@ -198,4 +144,25 @@ func (r *stdinReader) Read(p []byte) (int, error) {
 	n := copy(p, r.rest)
 	r.rest = r.rest[n:]
 	return n, nil
+}
+
+// hungUp reports whether the other end has closed the connection, even if
+// there is data that nobody has read yet.
+func hungUp(conn net.Conn) bool {
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	fds := []unix.PollFd{{Events: unix.POLLRDHUP}}
+	if err := raw.Control(func(fd uintptr) {
+		fds[0].Fd = int32(fd)
+		unix.Poll(fds, 0)
+	}); err != nil {
+		return true
+	}
+	return fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 }

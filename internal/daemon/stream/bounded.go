@@ -1,4 +1,4 @@
-package daemon
+package stream
 
 import (
 	"sync"
@@ -6,9 +6,9 @@ import (
 	"pyro/api"
 )
 
-// bounded keeps the first and the last bytes of what is written to it, half
-// and half, whatever the length; see api.Bound.
-type bounded struct {
+// Bounded is an io.Writer that keeps the first and the last bytes of what is
+// written to it, half and half, whatever the length; see api.Bound.
+type Bounded struct {
 	limit int
 
 	mu    sync.Mutex // guards the rest: a command that was cut off may still write
@@ -18,9 +18,11 @@ type bounded struct {
 	total int64
 }
 
-func newBounded(limit int) *bounded { return &bounded{limit: limit} }
+// NewBounded returns a Bounded that keeps limit bytes.
+func NewBounded(limit int) *Bounded { return &Bounded{limit: limit} }
 
-func (b *bounded) Write(p []byte) (int, error) {
+// Write never fails.
+func (b *Bounded) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := len(p)
@@ -41,8 +43,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// text returns the output for an answer and whether something is left out.
-func (b *bounded) text() (string, bool) {
+// Text returns the output for an answer and whether something is left out.
+func (b *Bounded) Text() (string, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	kept := append([]byte(nil), b.head...)

@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"net/http"
+	"strings"
+
+	"pyro/api"
+	"pyro/internal/daemon/stream"
+	"pyro/internal/vm"
+)
+
+// exec answers a call of ModeExec in the form that the caller asked for.
+func (c *call) exec(run stream.Run) {
+	switch upgrade := c.r.Header.Get("Upgrade"); {
+	case upgrade == "":
+		c.execBounded(run)
+	case strings.EqualFold(upgrade, api.UpgradeProtocol):
+		c.execStream(run)
+	default:
+		c.fail(api.Errorf(api.KindUsage, "protocol %q is not known", upgrade).WithHint("use Upgrade: %s", api.UpgradeProtocol))
+	}
+}
+
+// execBounded keeps the head and the tail of the output for one JSON answer.
+func (c *call) execBounded(run stream.Run) {
+	stdout, stderr := stream.NewBounded(api.MaxOutput), stream.NewBounded(api.MaxOutput)
+	res, err := run(c.ctx, vm.Stdio{Stdout: stdout, Stderr: stderr})
+	if err == nil {
+		res.Stdout, res.StdoutTruncated = stdout.Text()
+		res.Stderr, res.StderrTruncated = stderr.Text()
+	}
+	c.answer(res, err)
+}
+
+// execStream turns the connection into a stream of frames.
+func (c *call) execStream(run stream.Run) {
+	conn, buf, err := http.NewResponseController(c.w).Hijack()
+	if err != nil {
+		c.fail(api.Errorf(api.KindInternal, "connection cannot be upgraded: %w", err))
+		return
+	}
+	defer conn.Close()
+	c.kind = api.KindOf(stream.Serve(c.ctx, conn, buf.Reader, run))
+}

@@ -1,0 +1,52 @@
+// Package stream is the background process's side of an exec stream: it
+// carries the stdin, signals and output of one command over an upgraded
+// connection, in the frames that package api defines (api/stream.go).
+//
+// The caller sends stdin, its end, and signals, and reads until the last frame,
+// a result or an error. A caller that closes the connection, or only its
+// writing half, or sends what it must not, ends its command. Stdin that the
+// command does not take is not read from the connection, so that nothing piles
+// up; signals wait behind it.
+//
+// [Bounded] is for callers that want no stream: it keeps the head and the tail
+// of the output for one answer.
+package stream
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+
+	"pyro/api"
+	"pyro/internal/frame"
+	"pyro/internal/vm"
+)
+
+// Run runs the command of a call and connects it with its caller.
+type Run func(context.Context, vm.Stdio) (api.ExecResult, error)
+
+// Serve upgrades the connection, runs the command, and sends the last frame. r
+// reads from conn and may hold bytes that were read ahead. The error is what
+// the call ended with; the caller was told.
+func Serve(ctx context.Context, conn net.Conn, r *bufio.Reader, run Run) error {
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\nPyro-Version: %s\r\n\r\n",
+		api.UpgradeProtocol, api.Version)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	in := newInput(ctx, cancel, conn)
+	go in.read(r)
+	out := frame.NewWriter(conn)
+	// Errors of writing mean that the caller is gone, which in.read notices.
+	res, err := run(ctx, vm.Stdio{
+		Stdin: &stdinReader{in: in}, Stdout: out.Stream(api.FrameStdout), Stderr: out.Stream(api.FrameStderr), Signals: in.signals,
+		Event: func(e api.ExecEvent) { out.WriteJSON(api.FrameEvent, e) },
+		Pull:  func(p api.Progress) { out.WriteJSON(api.FramePull, p) },
+	})
+	if err != nil {
+		out.WriteJSON(api.FrameError, api.AsError(err))
+		return err
+	}
+	out.WriteJSON(api.FrameResult, res)
+	return nil
+}
