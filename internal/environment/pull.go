@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"pyro/api"
 	"pyro/internal/oci"
@@ -35,6 +36,8 @@ func (m *Manager) Pull(ctx context.Context, name string, progress ProgressFunc) 
 
 // installing runs f alone and describes the environment that came of it.
 func (m *Manager) installing(ctx context.Context, name string, report *reporter, f func() error) (env api.Environment, err error) {
+	// The process lives on, and a build leaves hundreds of megabytes of garbage.
+	defer debug.FreeOSMemory()
 	err = m.alone(ctx, name, report, func() error {
 		if err := f(); err != nil {
 			return err
