@@ -43,7 +43,9 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	}
 	undo.Add(func() { control.Close() })
 
+	d.spawning.RLock()
 	c, err := container.New(d.conf, container.Args{ID: s.ID, Spec: spec, BundleDir: d.bundle(rec), PassFiles: control.guestFiles()})
+	d.spawning.RUnlock()
 	control.closeGuest()
 	if err != nil {
 		return nil, d.createError(s, err)
@@ -177,7 +179,11 @@ func (d *Driver) destroy(id string) error {
 	if err := errors.Join(errs...); err != nil {
 		return err // the folder stays, so that the next call knows the rest
 	}
-	return os.RemoveAll(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	time.AfterFunc(nullNamespaceTime, d.dropNullNamespace)
+	return nil
 }
 
 // createError explains why a sandbox could not be made.

@@ -85,6 +85,8 @@ type Driver struct {
 	conf     *config.Config
 	cpus     *cpuPool
 
+	spawning sync.RWMutex // held to read while runsc makes a sandbox, to write while what it shares is removed
+
 	mu   sync.Mutex // guards live
 	live map[string]*machine
 }
@@ -148,6 +150,26 @@ func (d *Driver) sweepOverlays() {
 	}
 }
 
+// nullNamespaceTime is how long the network namespace that runsc keeps for its
+// gofers outlives the last machine. Making one costs milliseconds; a mount that
+// stays would keep a user from removing the folder.
+const nullNamespaceTime = 3 * time.Second
+
+// dropNullNamespace unmounts that namespace if there is no machine.
+func (d *Driver) dropNullNamespace() {
+	d.spawning.Lock()
+	defer d.spawning.Unlock()
+	if entries, err := os.ReadDir(d.machinesDir()); len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	path := filepath.Join(d.runDir, specutils.NullNetNSFilename)
+	for unix.Unmount(path, unix.MNT_DETACH) == nil {
+		// runsc may have mounted it several times over itself, when several
+		// sandboxes were the first at the same time
+	}
+	_ = os.Remove(path)
+}
+
 // Close lets go of all machines without ending them. If none is left it also
 // removes the network namespace that runsc keeps mounted in its folder.
 func (d *Driver) Close() error {
@@ -157,14 +179,7 @@ func (d *Driver) Close() error {
 	for _, m := range live {
 		m.Close()
 	}
-	if entries, err := os.ReadDir(d.machinesDir()); err == nil && len(entries) == 0 {
-		path := filepath.Join(d.runDir, specutils.NullNetNSFilename)
-		for unix.Unmount(path, unix.MNT_DETACH) == nil {
-			// runsc may have mounted it several times over itself, when
-			// several sandboxes were the first at the same time
-		}
-		_ = os.Remove(path)
-	}
+	d.dropNullNamespace()
 	return nil
 }
 

@@ -176,21 +176,21 @@ func (p *process) Kill() error {
 func (m *machine) startError(cmd runtime.Command, dir string, err error) error {
 	text := err.Error()
 	name := cmd.Argv[0]
-	failed := func(errno syscall.Errno, format string, args ...any) error {
+	failed := func(errno syscall.Errno, format string, args ...any) *api.Error {
 		e := api.Errorf(api.KindExec, format, args...)
 		e.Err = errno
 		return e
 	}
 	switch {
 	case strings.Contains(text, "working directory"):
-		return failed(syscall.ENOTDIR, "folder %q does not exist in sandbox %s", dir, m.ID()).(*api.Error).
+		return failed(syscall.ENOTDIR, "folder %q does not exist in sandbox %s", dir, m.ID()).
 			WithHint("name a folder that exists, or make it first")
 	case name == "", strings.Contains(text, syscall.ENOENT.Error()):
-		return failed(syscall.ENOENT, "command %q was not found", name).(*api.Error).
+		return failed(syscall.ENOENT, "command %q was not found", name).
 			WithHint("install it in the sandbox or choose another environment, see: pyro env list")
 	case strings.Contains(text, syscall.EACCES.Error()), strings.Contains(text, syscall.ENOEXEC.Error()),
 		strings.Contains(text, syscall.EISDIR.Error()), strings.Contains(text, syscall.ENOTDIR.Error()):
-		return failed(syscall.EACCES, "command %q cannot be executed", name).(*api.Error).
+		return failed(syscall.EACCES, "command %q cannot be executed", name).
 			WithHint("check its mode with: ls -l %s; a script needs a #! line", path.Clean(name))
 	}
 	return m.orEnded(err)
