@@ -28,6 +28,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"syscall"
@@ -83,6 +84,11 @@ type Spec struct {
 	MemoryBytes int64
 	DiskBytes   int64
 	PIDs        int
+	// Disk is a folder that DiskSaver.SaveDisk wrote, Layer a file that
+	// LayerExporter.ExportLayer wrote: the machine starts with that writable
+	// layer over the same image. Both are optional; at most one is set.
+	Disk  string `json:",omitempty"`
+	Layer string `json:",omitempty"`
 }
 
 // Machine is a live sandbox.
@@ -163,6 +169,16 @@ type LayerExporter interface {
 	ExportLayer(ctx context.Context, w io.Writer) error
 }
 
+// DiskSaver is the power of drivers that save a machine's disk while it runs.
+type DiskSaver interface {
+	// SaveDisk writes the machine's writable layer into the empty folder dir,
+	// for Spec.Disk of any number of later machines. It is faster than
+	// ExportLayer and loses less, but only the same build of the driver reads
+	// it: what must survive an upgrade is exported as well. The folder is whole
+	// only if SaveDisk returned nil.
+	SaveDisk(ctx context.Context, dir string) error
+}
+
 // ExecExitCode returns the exit code that stands for an error of Start: 127 if
 // the command does not exist, 126 if it cannot be executed, 125 otherwise.
 func ExecExitCode(err error) int {
@@ -170,7 +186,7 @@ func ExecExitCode(err error) int {
 	if e == nil || e.Kind != api.KindExec {
 		return api.ExitFailure
 	}
-	if errno, ok := e.Err.(syscall.Errno); ok && errno == syscall.ENOENT {
+	if errors.Is(e.Err, syscall.ENOENT) {
 		return api.ExitNotFound
 	}
 	return api.ExitNotExecutable

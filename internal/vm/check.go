@@ -2,12 +2,34 @@ package vm
 
 import (
 	"runtime"
+	"strings"
 
 	"pyro/api"
 )
 
 // minMemMiB is what a guest needs to come up at all.
 const minMemMiB = 64
+
+// maxCommand is the longest command line, in bytes: what Linux allows for one
+// argument. It also keeps the result, which repeats the command, within a frame.
+const maxCommand = 128 << 10
+
+// checkCommand refuses a command line that could not be executed or told of.
+func checkCommand(argv []string) error {
+	n := 0
+	for _, arg := range argv {
+		n += len(arg) + 1
+		if strings.ContainsRune(arg, 0) {
+			return api.Errorf(api.KindUsage, "an argument of the command has a NUL byte").
+				WithHint("pass binary data on stdin")
+		}
+	}
+	if n > maxCommand {
+		return api.Errorf(api.KindUsage, "the command line has %d bytes, at most %d are allowed", n, maxCommand).
+			WithHint("pass long input on stdin")
+	}
+	return nil
+}
 
 // check refuses what no runtime of this version can do. Types, signs and
 // enumerations were checked where the request was read.

@@ -25,6 +25,9 @@ func (m *Manager) Run(ctx context.Context, req api.RunRequest, stdio Stdio) (api
 	if err := check(req.SandboxOptions); err != nil {
 		return api.ExecResult{}, err
 	}
+	if err := checkCommand(req.Command); err != nil {
+		return api.ExecResult{}, err
+	}
 	if _, err := m.drivers.wanted(req.Runtime); err != nil {
 		return api.ExecResult{}, err
 	}
@@ -51,7 +54,7 @@ func (m *Manager) prepare(ctx context.Context, req api.RunRequest, stdio Stdio) 
 	in.mu.Unlock()
 	if err := m.start(ctx, in); err != nil {
 		why := api.AsError(canceledOr(ctx, err))
-		m.remove(ctx, in, why)
+		_ = m.remove(ctx, in, why) // on failure it is tried again later
 		return nil, why
 	}
 	return in, nil
@@ -70,6 +73,9 @@ func canceledOr(ctx context.Context, err error) error {
 
 // Exec runs one command in a started VM and removes the VM, whatever happens.
 func (m *Manager) Exec(ctx context.Context, req api.ExecVMRequest, stdio Stdio) (api.ExecResult, error) {
+	if err := checkCommand(req.Command); err != nil {
+		return api.ExecResult{}, err
+	}
 	in, err := m.lookup(req.VMID)
 	if err != nil {
 		return api.ExecResult{}, err
@@ -172,7 +178,7 @@ func (r *run) run(ctx context.Context, argv []string, stdio Stdio) error {
 			return r.died(ctx, wait)
 		case <-ctx.Done():
 			why := r.over(ctx)
-			r.m.remove(ctx, r.in, api.AsError(why)) // the only sure way to end a command
+			_ = r.m.remove(ctx, r.in, api.AsError(why)) // the only sure way to end a command; execute removes again and tells
 			within(wait, lastOutputTime)
 			return r.cut(why)
 		}

@@ -104,7 +104,7 @@ func (m *Manager) start(ctx context.Context, in *instance) error {
 	machine, err := m.boot(ctx, in, life)
 	if err != nil {
 		in.takeLife(nil)
-		m.setState(ctx, in, before) // if even this fails, recovery does the same
+		_ = m.setState(ctx, in, before) // if even this fails, recovery does the same
 		return err
 	}
 	in.mu.Lock()
@@ -145,7 +145,9 @@ func (m *Manager) boot(ctx context.Context, in *instance, l *life) (runtime.Mach
 			return machine, nil
 		}
 		machine.Close()
-		in.driver.Remove(context.WithoutCancel(ctx), in.id)
+		if err := in.driver.Remove(context.WithoutCancel(ctx), in.id); err != nil {
+			m.log.Error("machine of a VM that did not start cannot be removed", "vm", in.id, "error", err)
+		}
 	}
 	if why := context.Cause(l.ctx); why != nil {
 		return nil, why
@@ -186,7 +188,7 @@ func (m *Manager) watch(in *instance, l *life) {
 		return
 	case <-l.machine.Done():
 	}
-	in.lock(context.Background())
+	_ = in.lock(context.Background()) // fails only if the context ends
 	defer in.unlock()
 	in.mu.Lock()
 	mine := in.life == l && l.ctx.Err() == nil && !in.busy // a command sees to it itself

@@ -48,13 +48,14 @@ func (m *Manager) recoverVM(ctx context.Context, row store.VM, driver runtime.Dr
 	m.add(in)
 	if row.Ephemeral || row.State == store.Removing {
 		m.log.Info("removing what an earlier process left", "vm", row.ID, "state", string(row.State))
-		m.remove(ctx, in, api.Errorf(api.KindCanceled, "VM %s belonged to a call that was cut off", row.ID))
+		// On failure it is tried again later.
+		_ = m.remove(ctx, in, api.Errorf(api.KindCanceled, "VM %s belonged to a call that was cut off", row.ID))
 		return
 	}
 	if err := m.holdImage(ctx, in); err != nil {
 		m.log.Warn("image of VM is gone", "vm", row.ID, "environment", row.Environment, "error", err)
 	}
-	in.lock(context.Background())
+	_ = in.lock(context.Background()) // fails only if the context ends
 	defer in.unlock()
 	if in.removed { // its TTL was faster
 		return

@@ -129,7 +129,7 @@ func (m *Manager) add(in *instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.vms[in.id] = in
-	in.ttl = time.AfterFunc(time.Until(in.row.ExpiresAt), func() { m.expire(in) })
+	in.ttl = time.AfterFunc(time.Until(in.row.ExpiresAt), func() { _ = m.expire(in) }) // on failure it is tried again later
 }
 
 func (m *Manager) forget(in *instance) {

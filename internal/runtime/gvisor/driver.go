@@ -44,7 +44,7 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	undo.Add(func() { control.Close() })
 
 	d.spawning.RLock()
-	c, err := container.New(d.conf, container.Args{ID: s.ID, Spec: spec, BundleDir: d.bundle(rec), PassFiles: control.guestFiles()})
+	c, err := container.New(d.conf, container.Args{ID: s.ID, Spec: spec, BundleDir: d.bundle(rec), PassFiles: control.guestFiles(), FSRestoreImagePath: s.Disk})
 	d.spawning.RUnlock()
 	control.closeGuest()
 	if err != nil {
@@ -58,6 +58,12 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	}
 	if err := c.Start(d.conf); err != nil {
 		return nil, d.createError(s, err)
+	}
+	if s.Disk != "" {
+		// Only this notices a truncated file: pages are read when they are needed.
+		if err := c.WaitFSRestore(); err != nil {
+			return nil, api.Errorf(api.KindVerification, "sandbox %s: disk snapshot %s cannot be read: %w", s.ID, s.Disk, err)
+		}
 	}
 	agent, err := d.greet(ctx, s, control)
 	if err != nil {

@@ -40,16 +40,26 @@ func executable(o Options, rootless bool) (string, *os.File, error) {
 		return "", nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	defer unix.Close(low)
-	fd, err := unix.FcntlInt(uintptr(low), unix.F_DUPFD_CLOEXEC, aboveDonated)
+	fd, err := unix.FcntlInt(uintptr(low), unix.F_DUPFD_CLOEXEC, highDescriptor())
 	if err != nil {
 		return "", nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return fmt.Sprintf("/proc/self/fd/%d", fd), os.NewFile(uintptr(fd), path), nil
 }
 
-// aboveDonated is a descriptor above those that runsc hands to a new process:
-// they are put in place before the program is looked up.
-const aboveDonated = 500
+// aboveDonated is a descriptor far above those that runsc hands to a new
+// process: they, and the duplicates that Go makes of them on the way, are put in
+// place before the program is looked up. It grows with the live sandboxes.
+const aboveDonated = 8192
+
+// highDescriptor is aboveDonated, or less where fewer descriptors are allowed.
+func highDescriptor() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return aboveDonated / 16
+	}
+	return int(min(aboveDonated, limit.Cur-limit.Cur/8))
+}
 
 // publicCopy copies the program once for each build.
 func publicCopy(path, dir string) (string, error) {

@@ -2,14 +2,17 @@ package gvisor
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/sentry/checkpoint"
 	"gvisor.dev/gvisor/runsc/sandbox"
 
 	"pyro/api"
@@ -41,6 +44,7 @@ type machine struct {
 var (
 	_ runtime.Machine       = (*machine)(nil)
 	_ runtime.LayerExporter = (*machine)(nil)
+	_ runtime.DiskSaver     = (*machine)(nil)
 )
 
 func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client) (*machine, error) {
@@ -263,6 +267,19 @@ func (m *machine) ExportLayer(_ context.Context, w io.Writer) error {
 		return m.orEnded(err)
 	}
 	return nil
+}
+
+// SaveDisk implements runtime.DiskSaver.
+func (m *machine) SaveDisk(_ context.Context, dir string) error {
+	opts := sandbox.FSSaveOpts{Paths: []checkpoint.ResourceID{{Path: "/"}}}
+	err := m.sandbox.FSSave(m.driver.conf, m.ID(), dir, opts)
+	switch {
+	case err == nil:
+		return nil
+	case strings.Contains(err.Error(), unix.ENOSPC.Error()):
+		return storageError("disk snapshot "+dir, fmt.Errorf("%w: %w", unix.ENOSPC, err))
+	}
+	return m.orEnded(err)
 }
 
 // pipeConn makes a net.Conn of two pipes.

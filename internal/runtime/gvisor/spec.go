@@ -44,7 +44,7 @@ var agentCaps = append([]string{"CAP_SYS_ADMIN", "CAP_SYS_RESOURCE", "CAP_DAC_RE
 // https://github.com/opencontainers/runtime-spec.
 func (d *Driver) ociSpec(r record) *specs.Spec {
 	s := r.Spec
-	return &specs.Spec{
+	spec := &specs.Spec{
 		Version:  specs.Version,
 		Hostname: s.ID,
 		Process: &specs.Process{
@@ -85,6 +85,10 @@ func (d *Driver) ociSpec(r record) *specs.Spec {
 			"dev.gvisor.spec.rootfs.options": fmt.Sprintf("size=%d", s.DiskBytes),
 		},
 	}
+	if s.Layer != "" {
+		spec.Annotations["dev.gvisor.tar.rootfs.upper"] = s.Layer
+	}
+	return spec
 }
 
 // record is machine.json: what a later process needs to know of a machine.

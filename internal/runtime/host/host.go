@@ -172,7 +172,7 @@ func (d *Driver) Remove(ctx context.Context, id string) error {
 // Probe runs true(1) in a machine of its own.
 func (d *Driver) Probe(ctx context.Context) error {
 	id := "probe-" + randomHex()
-	defer d.Remove(context.WithoutCancel(ctx), id)
+	defer func() { _ = d.Remove(context.WithoutCancel(ctx), id) }() // what stays has no record and is removed by the next process
 	m, err := d.Create(ctx, runtime.Spec{ID: id})
 	if err != nil {
 		return err
@@ -200,9 +200,9 @@ func removeAll(path string) error {
 	if os.RemoveAll(path) == nil {
 		return nil
 	}
-	filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(path, func(p string, e fs.DirEntry, err error) error {
 		if err == nil && e.IsDir() {
-			os.Chmod(p, 0o700) // e is no link, and nothing of the machine runs any more
+			_ = os.Chmod(p, 0o700) // e is no link, and nothing of the machine runs any more
 		}
 		return nil
 	})

@@ -87,7 +87,7 @@ func (p *pipes) closeOwnEnds() {
 func (p *pipes) run() {
 	if p.stdin != nil {
 		go func() {
-			io.Copy(p.stdin, p.source) // ends with EPIPE when nobody reads any more
+			_, _ = io.Copy(p.stdin, p.source) // ends with EPIPE when nobody reads any more
 			p.stdin.Close()
 		}()
 	}
@@ -123,12 +123,12 @@ func (o *output) copy() {
 	_, err := io.Copy(o, o.r)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		o.r.SetReadDeadline(time.Time{})
-		io.CopyN(o, o.r, o.pending())
+		_, _ = io.CopyN(o, o.r, o.pending()) // ends early if all writers are gone
 	}
 	close(o.delivered)
 	// Go on reading, so that a background process that still writes is not
 	// ended by SIGPIPE.
-	io.Copy(io.Discard, o.r)
+	_, _ = io.Copy(io.Discard, o.r)
 }
 
 // Write passes p on; once that has failed, output is thrown away, so that the
@@ -141,13 +141,13 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pending returns how many bytes are in the pipe now.
+// pending returns how many bytes are in the pipe now, 0 if it is closed.
 func (o *output) pending() (n int64) {
 	conn, err := o.r.SyscallConn()
 	if err != nil {
 		return 0
 	}
-	conn.Control(func(fd uintptr) {
+	_ = conn.Control(func(fd uintptr) {
 		v, _ := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
 		n = int64(v)
 	})

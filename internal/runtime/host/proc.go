@@ -85,7 +85,7 @@ func (p proc) marked(path string) verdict {
 func (p proc) usage() (rss int64, threads int) {
 	var size, resident int64
 	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.pid)); err == nil {
-		fmt.Sscan(string(b), &size, &resident)
+		_, _ = fmt.Sscan(string(b), &size, &resident) // empty while the process ends
 	}
 	tasks, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.pid))
 	return resident * int64(os.Getpagesize()), len(tasks)
@@ -99,7 +99,7 @@ func (p proc) signal(sig unix.Signal) {
 	}
 	defer h.Release()
 	if now, ok := readProc(p.pid); ok && now.start == p.start {
-		h.Signal(sig)
+		_ = h.Signal(sig) // it may end by itself just now; callers look again
 	}
 }
 

@@ -17,7 +17,7 @@ var layerTests = map[string]func(*testing.T, *world){
 
 // testExportLayer checks an added, a changed and two deleted files.
 func testExportLayer(t *testing.T, w *world) {
-	m := w.machine(t)
+	m := w.disposable(t)
 	exporter, ok := m.(runtime.LayerExporter)
 	if !ok {
 		t.Skipf("machines of %s have no layer to export", w.driver.Name())

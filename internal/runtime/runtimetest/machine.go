@@ -143,7 +143,7 @@ func (w *world) assertNothingLeft(t *testing.T, id string) {
 	if strings.Contains(string(mounts), id) {
 		t.Errorf("a mount of %s is left:\n%s", id, mounts)
 	}
-	filepath.WalkDir(w.dir, func(path string, _ fs.DirEntry, err error) error {
+	filepath.WalkDir(w.dir, func(path string, _ fs.DirEntry, _ error) error {
 		if strings.Contains(filepath.Base(path), id) {
 			t.Errorf("%s is left", path)
 		}

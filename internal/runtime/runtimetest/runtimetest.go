@@ -61,6 +61,7 @@ func Run(t *testing.T, newDriver NewDriver, o Options) {
 		{"Isolation", isolationTests},
 		{"Limits", limitTests},
 		{"Layer", layerTests},
+		{"Disk", diskTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {
