@@ -67,7 +67,7 @@ func dockerRegistry(ts *testscript.TestScript, neg bool, args []string) {
 // and sets $DIGEST.
 func ociPush(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) >= 2, "oci-push REFERENCE TAR...")
-	image := v1.Image(empty.Image)
+	image := empty.Image
 	for _, file := range args[1:] {
 		layer, err := tarball.LayerFromFile(ts.MkAbs(file))
 		ts.Check(err)

@@ -1,16 +1,21 @@
 package api
 
+import "sync"
+
 // Output is an io.Writer that collects a command's output for an answer. It
-// takes everything and keeps the first and the last part, so that its memory
-// stays below three times Limit. It is not safe for concurrent use.
+// takes everything and keeps the first and the last part, half and half, so
+// that its memory stays at Limit whatever is written. It is safe for
+// concurrent use: a command that was cut off may still write.
 type Output struct {
 	// Limit is how many bytes Text returns at most, without its mark. The zero
 	// value stands for MaxOutput.
 	Limit int
-	// Total counts the bytes written.
-	Total int64
 
-	kept []byte
+	mu    sync.Mutex // guards the rest
+	head  []byte
+	tail  []byte // a ring once it is full
+	next  int    // where the ring goes on
+	total int64  // bytes written
 }
 
 func (o *Output) limit() int {
@@ -22,19 +27,32 @@ func (o *Output) limit() int {
 
 // Write never fails.
 func (o *Output) Write(p []byte) (int, error) {
-	n, limit := len(p), o.limit()
-	o.Total += int64(n)
-	if len(p) > limit && len(o.kept) >= limit/2 {
-		p = p[len(p)-limit:]
-	}
-	o.kept = append(o.kept, p...)
-	if len(o.kept) > 2*limit { // seldom, so that copying stays cheap
-		half := limit / 2
-		copy(o.kept[half:], o.kept[len(o.kept)-half:])
-		o.kept = o.kept[:2*half]
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, half := len(p), o.limit()/2
+	o.total += int64(n)
+	take := min(n, half-len(o.head))
+	o.head = append(o.head, p[:take]...)
+	p = p[take:]
+
+	size := o.limit() - half
+	p = p[max(0, len(p)-size):]
+	take = min(len(p), size-len(o.tail))
+	o.tail = append(o.tail, p[:take]...)
+	for p = p[take:]; len(p) > 0; {
+		k := copy(o.tail[o.next:], p)
+		o.next = (o.next + k) % size
+		p = p[k:]
 	}
 	return n, nil
 }
 
 // Text returns what Bound makes of the output.
-func (o *Output) Text() (text string, truncated bool) { return Bound(o.kept, o.Total, o.limit()) }
+func (o *Output) Text() (text string, truncated bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kept := append([]byte(nil), o.head...)
+	kept = append(kept, o.tail[o.next:]...)
+	kept = append(kept, o.tail[:o.next]...)
+	return Bound(kept, o.total, o.limit())
+}

@@ -41,25 +41,6 @@ func TestParams(t *testing.T) {
 	}
 }
 
-func TestOutputKeepsHeadAndTail(t *testing.T) {
-	for _, chunk := range []int{1, 7, 100, 5000} {
-		for _, total := range []int{0, 50, 100, 101, 4321} {
-			text := strings.Repeat("0123456789", total/10+1)[:total]
-			o := api.Output{Limit: 100}
-			for rest := text; rest != ""; {
-				n := min(chunk, len(rest))
-				o.Write([]byte(rest[:n]))
-				rest = rest[n:]
-			}
-			got, cut := o.Text()
-			want, wantCut := api.Bound([]byte(text), int64(total), 100)
-			if got != want || cut != wantCut || o.Total != int64(total) {
-				t.Errorf("%d bytes by %d: got %q, %v, want %q, %v", total, chunk, got, cut, want, wantCut)
-			}
-		}
-	}
-}
-
 func TestBoundIsValidUTF8(t *testing.T) {
 	text, cut := api.Bound([]byte("caf\xc3\xa9 \xff"), 7, 100)
 	if text != "café \uFFFD" || cut {

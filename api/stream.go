@@ -11,8 +11,14 @@ import (
 // byte of type, four bytes of length, the payload.
 const UpgradeProtocol = "pyro-exec/1"
 
+// StdinWindow is how many bytes of stdin the caller may have sent that the
+// command has not taken yet. Because of it the daemon can always read the
+// connection, so that a signal never waits behind stdin that nobody reads.
+const StdinWindow = 256 << 10
+
 // The frame types of an exec stream. The caller sends stdin, end of stdin and
-// signals; the daemon sends phases, output and, last, a result or an error.
+// signals; the daemon sends phases, output, how much stdin was taken and, last,
+// a result or an error.
 const (
 	FrameStdin    = 1 // bytes for the command's stdin
 	FrameStdinEOF = 2 // no more stdin
@@ -23,6 +29,11 @@ const (
 	FrameResult   = 7 // JSON ExecResult: the end of a stream that went well
 	FrameError    = 8 // JSON Error: the end of a stream that failed
 	FramePull     = 9 // JSON Progress: the environment is being installed first
+
+	// FrameStdinTaken tells the caller how many more bytes of stdin the command
+	// has taken: 4 bytes, big endian. Not every piece is told at once, but early
+	// enough that a caller never waits while the command waits for its stdin.
+	FrameStdinTaken = 10
 )
 
 // SignalEvent asks for a signal to the command's process group.

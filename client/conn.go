@@ -98,7 +98,7 @@ func (conn *conn) ping() (pong, error) {
 	answer, err := conn.send(http.MethodGet, "ping", nil, "")
 	if err == nil {
 		err = json.NewDecoder(io.LimitReader(answer.Body, 1<<16)).Decode(&p)
-		io.Copy(io.Discard, answer.Body) // so that the connection can be used again
+		_, _ = io.Copy(io.Discard, answer.Body) // so that the connection can be used again; if not, the next request says so
 	}
 	switch {
 	case err == nil:

@@ -85,6 +85,7 @@ func (c *Client) retire(ctx context.Context, conn *conn, who pong) error {
 		return api.Errorf(api.KindConflict, "the background process (pid %d, pyro %s) is another build and cannot stop now: %w", who.PID, who.Version, err).
 			WithHint("pyro daemon stop --force")
 	}
+	conn.Close() // an ending process waits for those who are connected
 	return c.awaitEnd(ctx, who.PID)
 }
 

@@ -56,13 +56,14 @@ func (c *Client) Exec(ctx context.Context, op *api.Operation, req any, stdio Std
 		return api.ExecResult{}, err
 	}
 	out := frame.NewWriter(conn)
-	go sendStdin(out, stdio.Stdin, cancel)
+	in := &stdin{ctx: ctx, out: out, room: api.StdinWindow, more: make(chan struct{}, 1)}
+	go in.send(stdio.Stdin, cancel)
 	go sendSignals(ctx, out, stdio.Signals)
-	return receive(conn, stdio)
+	return receive(conn, stdio, in)
 }
 
 // receive handles frames until the last one.
-func receive(conn *conn, stdio Stdio) (api.ExecResult, error) {
+func receive(conn *conn, stdio Stdio, in *stdin) (api.ExecResult, error) {
 	frames := frame.NewReader(conn.read)
 	for {
 		t, payload, err := frames.Next()
@@ -78,6 +79,8 @@ func receive(conn *conn, stdio Stdio) (api.ExecResult, error) {
 			err = tell(payload, stdio.OnEvent)
 		case api.FramePull:
 			err = tell(payload, stdio.OnPull)
+		case api.FrameStdinTaken:
+			err = in.taken(payload)
 		case api.FrameError:
 			return api.ExecResult{}, frameError(conn, payload)
 		case api.FrameResult:
@@ -125,30 +128,6 @@ func tell[T any](payload []byte, f func(T)) error {
 	return nil
 }
 
-// sendStdin sends r as frames. A failing read ends the call: a command must
-// not take half an input for a whole one.
-func sendStdin(out *frame.Writer, r io.Reader, cancel context.CancelCauseFunc) {
-	if r != nil {
-		if _, err := io.Copy(stdinWriter{out}, r); err != nil && !errors.Is(err, errStream) {
-			cancel(errors.New("stdin: " + err.Error()))
-			return
-		}
-	}
-	out.Write(api.FrameStdinEOF, nil)
-}
-
-// errStream marks an error of the connection, which the reading side reports.
-var errStream = errors.New("stream ended")
-
-type stdinWriter struct{ out *frame.Writer }
-
-func (w stdinWriter) Write(p []byte) (int, error) {
-	if _, err := w.out.Stream(api.FrameStdin).Write(p); err != nil {
-		return 0, errStream
-	}
-	return len(p), nil
-}
-
 var signalNames = map[os.Signal]string{
 	syscall.SIGINT: "INT", syscall.SIGTERM: "TERM", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT",
 	syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2", syscall.SIGKILL: "KILL",
@@ -164,7 +143,7 @@ func sendSignals(ctx context.Context, out *frame.Writer, signals <-chan os.Signa
 				return
 			}
 			if name := signalNames[s]; name != "" {
-				out.WriteJSON(api.FrameSignal, api.SignalEvent{Signal: name})
+				_ = out.WriteJSON(api.FrameSignal, api.SignalEvent{Signal: name}) // an error of the connection is reported by receive
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -96,6 +97,90 @@ func TestExecPassesSignalsOn(t *testing.T) {
 	res, err := client.Exec(t.Context(), c, api.RunInVM, runReq, client.Stdio{Stdin: silent, Stdout: &stdout, Signals: signals})
 	if err != nil || res.ExitCode != 130 || stdout.String() != "signal TERM" {
 		t.Errorf("got %+v, %v, %q", res, err, stdout.String())
+	}
+}
+
+// zeros is an input without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// TestExecKeepsTheWindow: to a command that takes no stdin the caller sends
+// the window and no more, so that a signal comes right behind it; what is taken
+// later makes room for exactly as much.
+func TestExecKeepsTheWindow(t *testing.T) {
+	signals := make(chan os.Signal, 1)
+	c := serve(t, &clienttest.Server{Exec: execs{"run_in_vm": func(_ context.Context, _ []byte, s clienttest.Stream) {
+		expect := func(want int) {
+			for got := 0; got < want; {
+				typ, p, err := s.Reader.Next()
+				if err != nil || typ != api.FrameStdin || len(p) > 32<<10 {
+					t.Errorf("frame of type %d with %d bytes after %d of %d, %v", typ, len(p), got, want, err)
+					return
+				}
+				got += len(p)
+			}
+			s.WriteJSON(api.FrameEvent, api.ExecEvent{Phase: "stuck"})
+			if typ, _, err := s.Reader.Next(); err != nil || typ != api.FrameSignal {
+				t.Errorf("after the window came a frame of type %d, %v", typ, err)
+			}
+		}
+		s.WriteJSON(api.FrameEvent, api.ExecEvent{Phase: "execute"})
+		expect(api.StdinWindow)
+		s.Taken(1)
+		s.Taken(99_999)
+		expect(100_000)
+		s.WriteJSON(api.FrameResult, api.ExecResult{ExitCode: 4})
+	}}})
+	res, err := client.Exec(t.Context(), c, api.RunInVM, runReq, client.Stdio{
+		Stdin: zeros{}, Signals: signals,
+		OnEvent: func(ev api.ExecEvent) {
+			if ev.Phase == "stuck" {
+				signals <- syscall.SIGINT
+			}
+		},
+	})
+	if err != nil || res.ExitCode != 4 {
+		t.Errorf("got %+v, %v", res, err)
+	}
+}
+
+// TestExecRefusesWhatCannotBeTaken meets a server that miscounts.
+func TestExecRefusesWhatCannotBeTaken(t *testing.T) {
+	for name, payload := range map[string][]byte{
+		"more than was sent": {0, 0, 0, 6}, "all numbers": {255, 255, 255, 255}, "too short": {0, 0, 1}, "too long": {0, 0, 0, 0, 1}, "empty": nil,
+	} {
+		c := serve(t, &clienttest.Server{Exec: execs{"run_in_vm": func(_ context.Context, _ []byte, s clienttest.Stream) {
+			s.WriteJSON(api.FrameEvent, api.ExecEvent{Phase: "execute"})
+			s.Reader.Next()
+			s.Write(api.FrameStdinTaken, payload)
+			s.Reader.Next()
+		}}})
+		_, err := client.Exec(t.Context(), c, api.RunInVM, runReq, client.Stdio{Stdin: strings.NewReader("input")})
+		if api.KindOf(err) != api.KindDaemonUnavailable || !strings.Contains(err.Error(), "stdin") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestExecLeavesNothingBehind ends calls whose stdin waits for room.
+func TestExecLeavesNothingBehind(t *testing.T) {
+	c := serve(t, &clienttest.Server{Exec: execs{"run_in_vm": func(_ context.Context, _ []byte, s clienttest.Stream) {
+		s.WriteJSON(api.FrameEvent, api.ExecEvent{Phase: "execute"})
+		for got := 0; got < api.StdinWindow; {
+			_, p, err := s.Reader.Next()
+			if err != nil {
+				return
+			}
+			got += len(p)
+		}
+		s.WriteJSON(api.FrameResult, api.ExecResult{})
+	}}})
+	if _, err := client.Exec(t.Context(), c, api.RunInVM, runReq, client.Stdio{Stdin: zeros{}}); err != nil {
+		t.Fatal(err)
+	}
+	for stacks := make([]byte, 1<<20); bytes.Contains(stacks[:runtime.Stack(stacks, true)], []byte("(*stdin).send")); {
+		time.Sleep(time.Millisecond)
 	}
 }
 

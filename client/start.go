@@ -83,7 +83,7 @@ func (c *Client) spawn(ctx context.Context) error {
 	if err != nil {
 		return c.startError(err)
 	}
-	go cmd.Wait() // so that a client that lives long leaves no zombie
+	go func() { _ = cmd.Wait() }() // so that a client that lives long leaves no zombie
 	return c.await(ctx, listen, before)
 }
 

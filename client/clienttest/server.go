@@ -5,6 +5,7 @@ package clienttest
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"io"
 	"net"
@@ -35,11 +36,27 @@ type Server struct {
 	Refuse map[string]error
 }
 
-// Stream is the server's end of an exec stream.
+// Stream is the server's end of an exec stream. Its Next plays a command that
+// takes all stdin at once; a command that does not is played with Reader.Next
+// and Taken.
 type Stream struct {
 	*frame.Reader
 	*frame.Writer
 	Conn net.Conn
+}
+
+// Next returns the next frame and tells the caller that its stdin was taken.
+func (s Stream) Next() (frame.Type, []byte, error) {
+	t, payload, err := s.Reader.Next()
+	if err == nil && t == api.FrameStdin {
+		err = s.Taken(len(payload))
+	}
+	return t, payload, err
+}
+
+// Taken tells the caller that the command has taken n more bytes of stdin.
+func (s Stream) Taken(n int) error {
+	return s.Write(api.FrameStdinTaken, binary.BigEndian.AppendUint32(nil, uint32(n)))
 }
 
 // Dirs returns fresh folders for a test.

@@ -19,7 +19,7 @@ func bindFlags(flags *pflag.FlagSet, req reflect.Value, params []api.Param) {
 	for _, p := range params {
 		field := req.FieldByIndex(p.Index)
 		if p.Default != "" {
-			p.Set(field, p.Default) // a wrong default fails the table's test
+			_ = p.Set(field, p.Default) // a wrong default fails the table's test
 		}
 		if p.Flag == "" {
 			continue

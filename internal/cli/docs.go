@@ -19,7 +19,7 @@ func (a *app) docs() *cobra.Command {
 		Example: "  pyro docs generate docs/reference",
 		Args:    cobra.ArbitraryArgs,
 	}
-	generate.RunE = func(cmd *cobra.Command, args []string) error {
+	generate.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
 			return api.Errorf(api.KindUsage, "one folder is needed").WithHint("pyro docs generate docs/reference")
 		}

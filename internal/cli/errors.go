@@ -47,7 +47,7 @@ func (a *app) exit(cmd *cobra.Command, args []string, err error) int {
 	}
 	e := api.AsError(err)
 	if jsonWanted(cmd, args) {
-		a.Stdout.Write(append(api.MarshalError(e), '\n'))
+		_, _ = a.Stdout.Write(append(api.MarshalError(e), '\n')) // if it fails, the exit code still tells
 	} else {
 		a.say(e)
 	}

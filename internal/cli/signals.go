@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -44,7 +45,7 @@ func (a *app) interruptible(f func(context.Context) error) error {
 
 // causeOf replaces the error of a call that a signal ended by the signal.
 func causeOf(ctx context.Context, err error) error {
-	if i, ok := context.Cause(ctx).(interrupted); ok && err != nil {
+	if i, ok := errors.AsType[interrupted](context.Cause(ctx)); ok && err != nil {
 		return i
 	}
 	return err

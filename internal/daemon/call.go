@@ -29,6 +29,7 @@ type call struct {
 	log     *slog.Logger
 	begun   time.Time
 	kind    api.Kind // of the error it ended with; for the log
+	vm      string   // id of the VM that a command ran in, if it got one; for the log
 	started bool     // JSON lines have begun
 }
 
@@ -55,7 +56,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	c.ctx = ctx
 	route.serve(c, body)
-	s.log.Info("call", "operation", route.op.Name, "id", subject(body), "kind", string(c.kind), "duration_ms", time.Since(c.begun).Milliseconds())
+	log := s.log
+	if c.vm != "" {
+		log = log.With("vm", c.vm)
+	}
+	log.Info("call", "operation", route.op.Name, "id", subject(body), "kind", string(c.kind), "duration_ms", time.Since(c.begun).Milliseconds())
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -77,7 +82,7 @@ func subject(body []byte) string {
 		Environment string `json:"environment"`
 		Name        string `json:"name"`
 	}
-	json.Unmarshal(body, &req) // it was decoded before, or is nothing we know
+	_ = json.Unmarshal(body, &req) // it was decoded before, or is nothing we know
 	for _, s := range []string{req.VMID, req.Environment, req.Name} {
 		if s != "" {
 			return s[:min(len(s), 200)]
@@ -123,10 +128,10 @@ func (c *call) fail(err error) {
 func (c *call) write(status int, body []byte) {
 	c.w.Header().Set("Content-Type", "application/json")
 	c.w.WriteHeader(status)
-	c.w.Write(body) // a caller that is gone does not need it
+	_, _ = c.w.Write(body) // a caller that is gone does not need it
 }
 
-// line sends one JSON line {key: v} at once.
+// line sends one JSON line {key: v} at once. A caller that is gone does not need it.
 func (c *call) line(key string, v any) {
 	body, err := json.Marshal(map[string]any{key: v})
 	if err != nil {
@@ -138,7 +143,7 @@ func (c *call) line(key string, v any) {
 		c.w.Header().Set("Content-Type", "application/x-ndjson")
 		c.w.WriteHeader(http.StatusOK)
 	}
-	c.w.Write(append(body, '\n'))
+	_, _ = c.w.Write(append(body, '\n'))
 	http.NewResponseController(c.w).Flush()
 }
 
@@ -151,6 +156,6 @@ func (c *call) endLines(res any, err error) {
 		c.fail(err)
 	default:
 		c.kind = api.KindOf(err)
-		c.w.Write(append(bytes.TrimSpace(api.MarshalError(err)), '\n'))
+		_, _ = c.w.Write(append(bytes.TrimSpace(api.MarshalError(err)), '\n'))
 	}
 }

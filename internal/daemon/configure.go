@@ -41,7 +41,7 @@ func configurer(driver runtime.Driver) environment.ConfigureFunc {
 		}
 		upper, err := configure(ctx, m, r, discard)
 		if err != nil {
-			discard()
+			_ = discard() // what stays has no record and is removed by the next process
 			return nil, err
 		}
 		return upper, nil
@@ -59,7 +59,7 @@ func configure(ctx context.Context, m runtime.Machine, r environment.ConfigureRe
 	if err != nil {
 		return nil, err
 	}
-	stop := context.AfterFunc(ctx, func() { p.Kill() })
+	stop := context.AfterFunc(ctx, func() { _ = p.Kill() }) // Wait tells how it ended
 	exit, err := p.Wait()
 	stop()
 	if hit := m.LimitHit(context.WithoutCancel(ctx)); hit != nil && (err != nil || exit.Code != 0) {

@@ -179,18 +179,18 @@ func readFile(t *testing.T, path string) string {
 
 func TestLogTellsCallsAndNoSecrets(t *testing.T) {
 	c := inProcess(t)
-	must(c, api.RunInVM, command("echo", "hunter2"))
+	res := must(c, api.RunInVM, command("echo", "hunter2"))
 	log := readFile(t, filepath.Join(c.state, "daemon.log"))
 	if strings.Contains(log, "hunter2") {
 		t.Errorf("the log holds a command: %s", log)
 	}
 	found := false
 	for line := range strings.Lines(log) {
-		var record struct{ Msg, Operation, ID, Kind string }
+		var record struct{ Msg, Operation, ID, VM, Kind string }
 		if err := json.Unmarshal([]byte(line), &record); err != nil {
 			t.Errorf("line %q: %v", line, err)
 		}
-		found = found || record.Operation == "run_in_vm" && record.ID == "debian:12" && record.Kind == ""
+		found = found || record.Operation == "run_in_vm" && record.ID == "debian:12" && record.VM == res.VMID && record.Kind == ""
 	}
 	if !found {
 		t.Errorf("the call is not in the log: %s", log)

@@ -21,10 +21,23 @@ func (c *call) exec(run stream.Run) {
 	}
 }
 
+// noteVM returns event, which may be nil, so that it also notes the VM's id for
+// the log.
+func (c *call) noteVM(event func(api.ExecEvent)) func(api.ExecEvent) {
+	return func(e api.ExecEvent) {
+		if e.VMID != "" {
+			c.vm = e.VMID
+		}
+		if event != nil {
+			event(e)
+		}
+	}
+}
+
 // execBounded keeps the head and the tail of the output for one JSON answer.
 func (c *call) execBounded(run stream.Run) {
-	stdout, stderr := stream.NewBounded(api.MaxOutput), stream.NewBounded(api.MaxOutput)
-	res, err := run(c.ctx, vm.Stdio{Stdout: stdout, Stderr: stderr})
+	var stdout, stderr api.Output
+	res, err := run(c.ctx, vm.Stdio{Stdout: &stdout, Stderr: &stderr})
 	if err == nil {
 		res.Stdout, res.StdoutTruncated = stdout.Text()
 		res.Stderr, res.StderrTruncated = stderr.Text()

@@ -31,8 +31,8 @@ func takeLock(ctx context.Context, dirs paths.Dirs) (*os.File, error) {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
-			f.Truncate(0)
-			fmt.Fprintln(f, os.Getpid()) // for people; nothing reads it
+			_ = f.Truncate(0) // this and the number are for people; nothing reads them
+			fmt.Fprintln(f, os.Getpid())
 			return f, nil
 		case err != unix.EWOULDBLOCK && err != unix.EINTR:
 			f.Close()

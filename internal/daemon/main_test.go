@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -293,9 +294,27 @@ type conversation struct {
 	conn   net.Conn
 	in     *frame.Reader
 	out    *frame.Writer
+	taken  chan int // what next hears of taken stdin
+	room   int      // how much stdin Write may send
 	stdout bytes.Buffer
 	stderr bytes.Buffer
 	phases []string
+}
+
+// Write sends stdin within the window, while another goroutine calls next.
+func (s *conversation) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		for s.room == 0 {
+			s.room += <-s.taken
+		}
+		n := min(len(rest), s.room)
+		if err := s.out.Write(api.FrameStdin, rest[:n]); err != nil {
+			return 0, err
+		}
+		s.room -= n
+		rest = rest[n:]
+	}
+	return len(p), nil
 }
 
 // upgrade starts an operation of ModeExec as a stream.
@@ -320,14 +339,17 @@ func (c *caller) upgrade(name string, req fields) *conversation {
 		b, _ := io.ReadAll(answer.Body)
 		c.t.Fatalf("status %d: %s", answer.StatusCode, b)
 	}
-	return &conversation{t: c.t, conn: conn, in: frame.NewReader(r), out: frame.NewWriter(conn)}
+	return &conversation{
+		t: c.t, conn: conn, in: frame.NewReader(r), out: frame.NewWriter(conn),
+		taken: make(chan int, 10_000), room: api.StdinWindow, // frames enough for any test
+	}
 }
 
 // next takes one frame; last is true for a result or an error.
-func (s *conversation) next() (res api.ExecResult, err error, last bool) {
+func (s *conversation) next() (res api.ExecResult, last bool, err error) {
 	t, payload, err := s.in.Next()
 	if err != nil {
-		return res, err, true
+		return res, true, err
 	}
 	switch t {
 	case api.FrameStdout:
@@ -338,22 +360,25 @@ func (s *conversation) next() (res api.ExecResult, err error, last bool) {
 		var e api.ExecEvent
 		json.Unmarshal(payload, &e)
 		s.phases = append(s.phases, e.Phase)
+	case api.FrameStdinTaken:
+		s.taken <- int(binary.BigEndian.Uint32(payload))
 	case api.FrameResult:
-		return res, json.Unmarshal(payload, &res), true
+		err = json.Unmarshal(payload, &res)
+		return res, true, err
 	case api.FrameError:
 		e := &api.Error{}
 		json.Unmarshal(payload, e)
-		return res, e, true
+		return res, true, e
 	default:
 		s.t.Errorf("unexpected frame of type %d", t)
 	}
-	return res, nil, false
+	return res, false, nil
 }
 
 // end takes frames until the last.
 func (s *conversation) end() (api.ExecResult, error) {
 	for {
-		if res, err, last := s.next(); last {
+		if res, last, err := s.next(); last {
 			return res, err
 		}
 	}
@@ -363,7 +388,7 @@ func (s *conversation) end() (api.ExecResult, error) {
 func (s *conversation) until(text string) {
 	s.t.Helper()
 	for !strings.Contains(s.stdout.String(), text) {
-		if res, err, last := s.next(); last {
+		if res, last, err := s.next(); last {
 			s.t.Fatalf("the stream ended with %+v, %v", res, err)
 		}
 	}

@@ -61,6 +61,7 @@ func handleExec[Req any](r routes, op api.Call[Req, api.ExecResult], f func(cont
 			return
 		}
 		c.exec(func(ctx context.Context, stdio vm.Stdio) (api.ExecResult, error) {
+			stdio.Event = c.noteVM(stdio.Event)
 			return guard(c, func() (api.ExecResult, error) { return f(ctx, req, stdio) })
 		})
 	})

@@ -72,7 +72,7 @@ func TestStreamBigBothWays(t *testing.T) {
 	const size = 20 << 20
 	sent := sha256.New()
 	go func() {
-		io.Copy(io.MultiWriter(sent, s.out.Stream(api.FrameStdin)), io.LimitReader(rand.NewChaCha8([32]byte{}), size))
+		io.Copy(io.MultiWriter(sent, s), io.LimitReader(rand.NewChaCha8([32]byte{}), size))
 		s.out.Write(api.FrameStdinEOF, nil)
 	}()
 	res, err := s.end()
@@ -92,20 +92,25 @@ func TestStreamSignals(t *testing.T) {
 	}
 }
 
-// A caller that goes away takes its command with it, also when the connection
-// is not being read because the command does not take its stdin.
+// A signal does not wait behind stdin that the command does not take.
+func TestStreamSignalPassesStdin(t *testing.T) {
+	c := inProcess(t)
+	s := c.upgrade("run_in_vm", command("sh", "-c", "trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done"))
+	s.until("ready")
+	s.out.Write(api.FrameStdin, make([]byte, api.StdinWindow))
+	s.out.WriteJSON(api.FrameSignal, api.SignalEvent{Signal: "INT"})
+	if res, err := s.end(); err != nil || res.ExitCode != 9 {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+// A caller that goes away takes its command with it, also with stdin that the
+// command does not take.
 func TestCallerGoesAway(t *testing.T) {
 	for name, before := range map[string]func(s *conversation){
-		"quiet": func(*conversation) {},
-		"with stdin that nobody reads": func(s *conversation) {
-			for range 12 { // three times what is queued
-				s.conn.SetWriteDeadline(soon())
-				if s.out.Write(api.FrameStdin, make([]byte, 100_000)) != nil {
-					return // the queue is full and so is the socket
-				}
-			}
-		},
-		"half": func(s *conversation) { s.conn.(*net.UnixConn).CloseWrite() },
+		"quiet":                        func(*conversation) {},
+		"with stdin that nobody reads": func(s *conversation) { s.out.Write(api.FrameStdin, make([]byte, api.StdinWindow)) },
+		"half":                         func(s *conversation) { s.conn.(*net.UnixConn).CloseWrite() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := inProcess(t)
@@ -137,6 +142,11 @@ func TestStreamViolations(t *testing.T) {
 		"stdin after its end": func(s *conversation) {
 			s.out.Write(api.FrameStdinEOF, nil)
 			s.out.Write(api.FrameStdin, []byte("x"))
+		},
+		"more stdin than the window": func(s *conversation) { // and than what is in pipes on the way
+			for range 4 {
+				s.out.Write(api.FrameStdin, make([]byte, api.StdinWindow))
+			}
 		},
 		"too long": func(s *conversation) { s.conn.Write([]byte{api.FrameStdin, 0xff, 0xff, 0xff, 0xff}) },
 	} {

@@ -16,8 +16,6 @@ import (
 	"pyro/internal/runtime/host"
 )
 
-func soon() time.Time { return time.Now().Add(100 * time.Millisecond) }
-
 func TestLogRotates(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "daemon.log")
 	l, err := openLog(path, 100)

@@ -46,7 +46,7 @@ func Speaker(getenv func(string) string) func(error) {
 	return func(err error) {
 		once.Do(func() {
 			pipe := os.NewFile(uintptr(fd), "ready")
-			json.NewEncoder(pipe).Encode(word{Ready: err == nil, Error: api.AsError(err)})
+			_ = json.NewEncoder(pipe).Encode(word{Ready: err == nil, Error: api.AsError(err)}) // a client that is gone does not need it
 			pipe.Close()
 		})
 	}

@@ -73,7 +73,12 @@ An error is ` + "`{\"error\": {\"kind\", \"message\", \"hint\"}}`" + ` with the 
 A request of mode exec with ` + "`Connection: Upgrade`" + ` and ` + "`Upgrade: " + api.UpgradeProtocol + "`" + ` is answered with status 101, or with an
 error as above. From then on both sides send frames: one byte of type, four bytes of payload length (big endian, at most
 `)
-	fmt.Fprintf(&b, "%d), the payload. A caller without input sends the end of stdin at once. Closing the connection ends the\ncommand. Nothing is dropped: a side that does not read makes the other one wait.\n\n", frame.MaxPayload)
+	fmt.Fprintf(&b, `%d), the payload. A caller without input sends the end of stdin at once. Closing the connection ends the
+command. Nothing is dropped: a caller that does not read makes the command wait. The daemon always reads, so that signals
+arrive at once; for that, a caller may have at most %d bytes of stdin sent that the command has not taken. More ends
+the command with an error of kind usage.
+
+`, frame.MaxPayload, api.StdinWindow)
 	b.WriteString("| type | from | payload |\n|---|---|---|\n")
 	for _, f := range frames {
 		fmt.Fprintf(&b, "| %d %s | %s | %s |\n", f.number, f.name, f.from, f.payload)
@@ -98,4 +103,5 @@ var frames = []struct {
 	{api.FrameResult, "result", "daemon", "ExecResult as JSON: the last frame of a stream that went well"},
 	{api.FrameError, "error", "daemon", "kind, message and hint as JSON: the last frame of a stream that failed"},
 	{api.FramePull, "pull", "daemon", "Progress as JSON: the environment is being installed first"},
+	{api.FrameStdinTaken, "stdin taken", "daemon", "4 bytes, big endian: how many more bytes of stdin the command has taken"},
 }

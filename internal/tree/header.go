@@ -65,8 +65,10 @@ func nodeOf(h *tar.Header) (*Node, error) {
 	return n, nil
 }
 
-// header makes the header for a node at path, the reverse of nodeOf.
-func header(path string, n *Node, clamp time.Time) *tar.Header {
+// Header makes the tar header of the node n at the absolute path, the way
+// [Tree.WriteTar] does: the name begins with "./", times later than clamp become
+// clamp unless that is the zero time, what ustar cannot hold becomes PAX records.
+func Header(path string, n *Node, clamp time.Time) *tar.Header {
 	h := &tar.Header{
 		Name:     "." + path,
 		Typeflag: tarTypes[n.Type],

@@ -22,7 +22,7 @@ func (t *Tree) WriteTar(w io.Writer, clamp time.Time) error {
 	seen := map[*Node]string{}
 	buf := make([]byte, 256<<10)
 	err := t.Walk(func(path string, n *Node) error {
-		h := header(path, n, clamp)
+		h := Header(path, n, clamp)
 		if n.Type != Dir {
 			if first, ok := seen[n]; ok {
 				h = &tar.Header{Name: h.Name, Typeflag: tar.TypeLink, Linkname: first, Mode: h.Mode, Uid: h.Uid, Gid: h.Gid, ModTime: h.ModTime, Format: h.Format}

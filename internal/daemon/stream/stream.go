@@ -4,17 +4,17 @@
 //
 // The caller sends stdin, its end, and signals, and reads until the last frame,
 // a result or an error. A caller that closes the connection, or only its
-// writing half, or sends what it must not, ends its command. Stdin that the
-// command does not take is not read from the connection, so that nothing piles
-// up; signals wait behind it.
+// writing half, or sends what it must not, ends its command.
 //
-// [Bounded] is for callers that want no stream: it keeps the head and the tail
-// of the output for one answer.
+// The connection is always read, so that a signal or the end is seen at once.
+// What then bounds stdin that the command does not take is a window: the caller
+// may have api.StdinWindow bytes sent and not taken, and is told what is taken.
 package stream
 
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 
@@ -34,19 +34,22 @@ func Serve(ctx context.Context, conn net.Conn, r *bufio.Reader, run Run) error {
 		api.UpgradeProtocol, api.Version)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	in := newInput(ctx, cancel, conn)
-	go in.read(r)
 	out := frame.NewWriter(conn)
 	// Errors of writing mean that the caller is gone, which in.read notices.
+	in := newInput(cancel, newStdin(ctx, api.StdinWindow, func(taken int) {
+		_ = out.Write(api.FrameStdinTaken, binary.BigEndian.AppendUint32(nil, uint32(taken)))
+	}))
+	go in.read(r)
 	res, err := run(ctx, vm.Stdio{
-		Stdin: &stdinReader{in: in}, Stdout: out.Stream(api.FrameStdout), Stderr: out.Stream(api.FrameStderr), Signals: in.signals,
-		Event: func(e api.ExecEvent) { out.WriteJSON(api.FrameEvent, e) },
-		Pull:  func(p api.Progress) { out.WriteJSON(api.FramePull, p) },
+		Stdin: in.stdin, Stdout: out.Stream(api.FrameStdout), Stderr: out.Stream(api.FrameStderr), Signals: in.signals,
+		Event: func(e api.ExecEvent) { _ = out.WriteJSON(api.FrameEvent, e) },
+		Pull:  func(p api.Progress) { _ = out.WriteJSON(api.FramePull, p) },
 	})
+	in.stdin.quiet()
 	if err != nil {
-		out.WriteJSON(api.FrameError, api.AsError(err))
+		_ = out.WriteJSON(api.FrameError, api.AsError(err))
 		return err
 	}
-	out.WriteJSON(api.FrameResult, res)
+	_ = out.WriteJSON(api.FrameResult, res)
 	return nil
 }

@@ -5,40 +5,12 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"testing"
+	"testing/synctest"
 
 	"pyro/api"
 	"pyro/internal/frame"
 )
-
-// FuzzBounded: a Bounded must keep what api.Bound would keep of the whole.
-func FuzzBounded(f *testing.F) {
-	f.Add([]byte("hello world, this is longer than the limit"), 8, 3)
-	f.Add([]byte(""), 2, 1)
-	f.Add([]byte("exactly8"), 8, 8)
-	f.Fuzz(func(t *testing.T, data []byte, limit, chunk int) {
-		if limit < 2 || limit > 1000 || chunk < 1 {
-			return
-		}
-		b := NewBounded(limit)
-		for rest := data; len(rest) > 0; {
-			n := min(chunk, len(rest))
-			if k, err := b.Write(rest[:n]); k != n || err != nil {
-				t.Fatalf("wrote %d of %d, %v", k, n, err)
-			}
-			rest = rest[n:]
-		}
-		got, cut := b.Text()
-		want, wantCut := api.Bound(data, int64(len(data)), limit)
-		if limit%2 == 1 { // api.Bound keeps an even number of bytes
-			return
-		}
-		if got != want || cut != wantCut {
-			t.Errorf("kept %q, want %q", got, want)
-		}
-	})
-}
 
 // FuzzInput feeds the reading side of a stream with bytes of a hostile caller.
 func FuzzInput(f *testing.F) {
@@ -50,24 +22,103 @@ func FuzzInput(f *testing.F) {
 	f.Add(good.Bytes())
 	f.Add([]byte{3, 0, 0, 0, 1, '{'})
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff})
+	const window = 16
+	many := bytes.Repeat([]byte{api.FrameStdin, 0, 0, 0, 2, 'h', 'i'}, window)
+	f.Add(many[:7*window/2])
+	f.Add(many)
+	f.Add(append([]byte{api.FrameStdin, 0, 0, 0, window + 1}, many[:window+1]...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		conn, other := net.Pipe()
-		defer conn.Close()
-		defer other.Close()
-		in := newInput(ctx, cancel, conn)
-		read := make(chan struct{})
+		told, got := 0, make(chan int)
+		in := newInput(cancel, newStdin(ctx, window, func(taken int) { told += taken }))
 		go func() {
-			defer close(read)
-			b, _ := io.ReadAll(&stdinReader{in: in})
-			if len(b) > len(data) {
-				t.Errorf("%d bytes of stdin came out of %d", len(b), len(data))
+			b, _ := io.ReadAll(in.stdin)
+			if told > len(b) {
+				t.Errorf("the caller was told of %d bytes, %d were taken", told, len(b))
 			}
+			got <- len(b)
 		}()
 		in.read(bufio.NewReader(bytes.NewReader(data)))
 		if ctx.Err() == nil {
 			t.Error("the end of the connection did not end the call")
 		}
-		<-read
+		if n := <-got; n > len(data) {
+			t.Errorf("%d bytes of stdin came out of %d", n, len(data))
+		}
+		// Without a reader the queue holds what fits into the window.
+		ctx, cancel = context.WithCancelCause(t.Context())
+		in = newInput(cancel, newStdin(ctx, window, func(int) { t.Error("told although nothing was taken") }))
+		in.read(bufio.NewReader(bytes.NewReader(data)))
+		if n := in.stdin.queue.Len(); n > window {
+			t.Errorf("%d bytes are queued", n)
+		}
 	})
+}
+
+// TestStdinWindow plays a caller that always uses the whole window, with reads
+// of several sizes: it must be able to go on as long as the command reads.
+func TestStdinWindow(t *testing.T) {
+	const window = 1000
+	for _, size := range []int{1, 100, 249, 250, 251, 2 * window} {
+		var s *stdin
+		send := func(n int) {
+			if err := s.put(make([]byte, n)); err != nil {
+				t.Errorf("reads of %d: %d bytes within the window: %v", size, n, err)
+			}
+		}
+		s = newStdin(t.Context(), window, send)
+		send(window)
+		buf := make([]byte, size)
+		for taken := 0; taken < 4*window; {
+			n, err := s.Read(buf)
+			if n == 0 || err != nil {
+				t.Fatalf("reads of %d: %d, %v after %d bytes", size, n, err, taken)
+			}
+			taken += n
+		}
+		if err := s.put([]byte("x")); api.KindOf(err) != api.KindUsage {
+			t.Errorf("reads of %d: a byte more than the window: %v", size, err)
+		}
+	}
+}
+
+// TestStdinReadWaits: a reader gets what comes later, the end, and word of a
+// call that ended.
+func TestStdinReadWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := newStdin(ctx, 100, nil)
+		var got bytes.Buffer
+		var end error
+		go func() { _, end = io.Copy(&got, s); got.WriteByte('.') }()
+		synctest.Wait()
+		s.put([]byte("one "))
+		synctest.Wait()
+		s.put([]byte("two"))
+		s.end()
+		synctest.Wait()
+		if got.String() != "one two." || end != nil {
+			t.Errorf("read %q, %v", got.String(), end)
+		}
+		if err := s.put(nil); api.KindOf(err) != api.KindUsage {
+			t.Errorf("after the end: %v", err)
+		}
+		go func() { _, end = newStdin(ctx, 100, nil).Read(make([]byte, 1)) }()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if end != io.ErrUnexpectedEOF {
+			t.Errorf("when the call ended: %v", end)
+		}
+	})
+}
+
+// TestStdinQuiet: nothing is told once the last frame is on its way.
+func TestStdinQuiet(t *testing.T) {
+	s := newStdin(t.Context(), 100, func(int) { t.Error("told") })
+	s.put(make([]byte, 50))
+	s.Read(make([]byte, 50))
+	s.quiet()
+	s.put([]byte("x"))
+	s.Read(make([]byte, 1))
 }

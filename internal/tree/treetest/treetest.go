@@ -42,8 +42,11 @@ func Entries(tb testing.TB, tr *tree.Tree) map[string]Entry {
 			first[n] = path
 		}
 		data, err := io.ReadAll(tr.Open(n))
-		if err != nil || int64(len(data)) != n.Size {
-			return fmt.Errorf("%s: read %d bytes of %d: %v", path, len(data), n.Size, err)
+		if err != nil {
+			return fmt.Errorf("%s: read %d bytes of %d: %w", path, len(data), n.Size, err)
+		}
+		if int64(len(data)) != n.Size {
+			return fmt.Errorf("%s: read %d bytes of %d", path, len(data), n.Size)
 		}
 		e.Data = string(data)
 		if _, twice := all[path]; twice {
