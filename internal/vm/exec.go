@@ -177,7 +177,7 @@ func (r *run) run(ctx context.Context, argv []string, stdio Stdio) error {
 		case <-r.machine.Done():
 			return r.died(ctx, wait)
 		case <-ctx.Done():
-			why := r.over(ctx)
+			why := r.withLimit(r.over(ctx))
 			_ = r.m.remove(ctx, r.in, api.AsError(why)) // the only sure way to end a command; execute removes again and tells
 			within(wait, lastOutputTime)
 			return r.cut(why)
@@ -200,6 +200,20 @@ func within(wait <-chan ended, limit time.Duration) (ended, bool) {
 	case <-time.After(limit):
 		return ended{}, false
 	}
+}
+
+// withLimit adds to the limit of time another one that the command ran into,
+// which is likely why it took so long: a fork bomb, for example.
+func (r *run) withLimit(why error) error {
+	e := api.AsError(why)
+	if e == nil || e.Kind != api.KindTimeout {
+		return why
+	}
+	hit := r.limitHit()
+	if hit == nil {
+		return why
+	}
+	return &api.Error{Kind: e.Kind, Message: e.Message + "; " + hit.Message, Hint: hit.Hint}
 }
 
 func (r *run) timeoutError() *api.Error {
