@@ -70,6 +70,7 @@ func New(opts Options) (*Driver, error) {
 	if err != nil {
 		return nil, api.Errorf(api.KindStorage, "folder of the host-compat runtime: %w", err)
 	}
+	undoIgnored()
 	return &Driver{dir: dir, live: map[string]*machine{}}, nil
 }
 
