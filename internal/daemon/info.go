@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"time"
 
 	"pyro/api"
 )
@@ -20,7 +21,7 @@ func (s *server) status(context.Context) (api.DaemonInfo, error) {
 
 // stop ends the process if nothing runs, or after removing what runs.
 func (s *server) stop(ctx context.Context, req api.DaemonStopRequest) (api.DaemonInfo, error) {
-	info, err := s.status(ctx)
+	info, err := s.settled(ctx)
 	if err != nil {
 		return info, err
 	}
@@ -38,6 +39,20 @@ func (s *server) stop(ctx context.Context, req api.DaemonStopRequest) (api.Daemo
 	s.life.stop()
 	info.Running, info.Sandboxes, info.Calls = false, 0, 0
 	return info, nil
+}
+
+// settleTime is how long the process may need to notice that a call is over
+// whose caller has its answer already.
+const settleTime = 500 * time.Millisecond
+
+// settled is status, a moment later if something is under way.
+func (s *server) settled(ctx context.Context) (api.DaemonInfo, error) {
+	for end := time.Now().Add(settleTime); ; time.Sleep(5 * time.Millisecond) {
+		info, err := s.status(ctx)
+		if err != nil || info.Sandboxes+info.Calls == 0 || time.Now().After(end) {
+			return info, err
+		}
+	}
 }
 
 // rootless reports whether the process is in a user namespace other than the
