@@ -36,12 +36,12 @@ func IsReexec() bool {
 
 // ReexecMain is main for such a process. It does not return.
 func ReexecMain() {
-	switch filepath.Base(os.Args[0]) {
-	case sandboxArg0, goferArg0:
+	role := filepath.Base(os.Args[0])
+	if role == sandboxArg0 || role == goferArg0 {
 		closeLeaked(os.Args)
 		collectAfterStart()
 	}
-	if filepath.Base(os.Args[0]) == sandboxArg0 {
+	if role == sandboxArg0 {
 		if shape, ok := shapeOf(os.Args); ok {
 			os.Args = shape.apply(os.Args)
 		}
