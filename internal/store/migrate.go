@@ -28,6 +28,60 @@ var migrations = []string{
 		created_at        INTEGER NOT NULL,
 		expires_at        INTEGER NOT NULL
 	) STRICT, WITHOUT ROWID`,
+
+	`CREATE TABLE workspaces (
+		id               TEXT PRIMARY KEY,
+		environment      TEXT NOT NULL,
+		image_digest     TEXT NOT NULL,
+		driver           TEXT NOT NULL,
+		state            TEXT NOT NULL,
+		machine          TEXT NOT NULL,
+		generation       INTEGER NOT NULL,
+		vcpu_count       INTEGER NOT NULL,
+		mem_mib          INTEGER NOT NULL,
+		disk_mib         INTEGER NOT NULL,
+		pid_limit        INTEGER NOT NULL,
+		ttl_seconds      INTEGER NOT NULL,
+		network          INTEGER NOT NULL,
+		seed_mode        TEXT NOT NULL,
+		seed_path        TEXT NOT NULL,
+		seed_entries     INTEGER NOT NULL,
+		seed_bytes       INTEGER NOT NULL,
+		disk             TEXT NOT NULL,
+		disk_source      TEXT NOT NULL,
+		saved_at         INTEGER NOT NULL,
+		commands         INTEGER NOT NULL,
+		reset_count      INTEGER NOT NULL,
+		last_reset_at    INTEGER NOT NULL,
+		last_activity_at INTEGER NOT NULL,
+		created_at       INTEGER NOT NULL,
+		expires_at       INTEGER NOT NULL,
+		recovery         TEXT NOT NULL
+	) STRICT, WITHOUT ROWID;
+
+	CREATE TABLE snapshots (
+		workspace  TEXT NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+		name       TEXT NOT NULL,
+		disk       TEXT NOT NULL,
+		created_at INTEGER NOT NULL,
+		size_bytes INTEGER NOT NULL,
+		PRIMARY KEY (workspace, name)
+	) STRICT, WITHOUT ROWID;
+
+	CREATE TABLE commands (
+		workspace    TEXT NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+		sequence     INTEGER NOT NULL,
+		argv         TEXT NOT NULL,
+		cwd          TEXT NOT NULL,
+		state        TEXT NOT NULL,
+		exit_code    INTEGER NOT NULL,
+		started_at   INTEGER NOT NULL,
+		duration_ms  INTEGER NOT NULL,
+		stdout_bytes INTEGER NOT NULL,
+		stderr_bytes INTEGER NOT NULL,
+		limit_error  TEXT NOT NULL,
+		PRIMARY KEY (workspace, sequence)
+	) STRICT, WITHOUT ROWID`,
 }
 
 const createSchema = `CREATE TABLE IF NOT EXISTS schema (
