@@ -42,9 +42,12 @@ func readArchive(ctx context.Context, s *Source, st *stage) error {
 		return refused(s.Path, last, err)
 	}
 	for p, in := range a.names {
-		st.names = append(st.names, staged{p, in})
+		st.names = append(st.names, staged{path: p, node: in})
 	}
-	return st.checkLinks(s.Path, false)
+	if err := st.checkLinks(s.Path, false); err != nil || st.guest == nil {
+		return err
+	}
+	return st.compareAll(ctx)
 }
 
 // run stages all entries and returns the name of the one it stopped at.
@@ -148,7 +151,7 @@ func (a *archiveRun) data(in *inode, size int64) (err error) {
 	if size == 0 {
 		return nil
 	}
-	in.src, in.off, in.size, err = a.st.t.Store(a.tr)
+	in.src, in.off, in.size, err = a.st.spool.Store(a.tr)
 	if err == io.ErrUnexpectedEOF {
 		return fmt.Errorf("it holds less than the %d bytes it declares: %w", size, err)
 	}

@@ -5,6 +5,9 @@
 //	.tar, .tar.gz, .tar.zst ─ entry by entry ┴→ staged names ─ all checks ─→ tree below dest
 //	                                            file data ──→ the tree's spool
 //
+// [Source.Plan] stages in the same way, and so with the same care, but makes no
+// entries in a tree: see below.
+//
 // A [Source] is opened first, so that a wrong path is told before anything is
 // started, and read then. [Folder] and [Archive] do both at once.
 //
@@ -48,6 +51,21 @@
 //
 // # Pushing twice
 //
-// A [Manifest] remembers what a tree held. [Delta] compares a newer tree with it
-// and writes only what differs, as a tar.
+// What a sync push sends is decided by a [Plan], which compares the source with a
+// tree of what the guest holds at that moment, whoever changed it:
+//
+//	folder ─ names and stats ─┐            ┌ as the guest has it: nothing
+//	archive ─ entries ────────┼─ compare ──┤
+//	guest's tree, its image ──┘   │        └ else: copied to a spool ─ Changes ─ tar
+//	                             Sums
+//
+// After a push everything of the source is in the guest as on the host. What
+// the guest has besides stays.
+//
+// [Sums] is the memory between two plans. A file of the host with the size and
+// times of its last reading has the sum of then and is not opened; data of the
+// workspace's image never changes and is hashed once. Only what the guest itself
+// wrote is hashed each time, and only where type, mode and size agree with the
+// host's. The first plan after a workspace was made profits as well: reading the
+// seed notes the files' stats, and [Sums.Learn] says where the image has them.
 package seed

@@ -28,7 +28,7 @@ type folderRun struct {
 	source string
 	st     *stage
 	todo   *jobs
-	hard   sync.Map // fileID → *inode of files that have several names
+	hard   sync.Map // fileID → *hostFile of files that have several names
 }
 
 // fileID tells files of the host apart.
@@ -39,8 +39,11 @@ type reader struct {
 	*folderRun
 	names    []staged
 	warnings []Warning
+	read     []reading // for the sums
+	met      []fileID
 	buf      []byte // of a small file
 	dirents  []byte
+	hasher   hasher
 }
 
 // openFolder is a folder that is kept open while its entries wait to be read.
@@ -48,6 +51,8 @@ type openFolder struct {
 	fd   int
 	path string // relative to the source, "" for itself
 	refs atomic.Int32
+	// there is what the guest has in its place, nil for nothing; not a folder for sure.
+	there *tree.Node
 }
 
 func (d *openFolder) retain() *openFolder { d.refs.Add(1); return d }
@@ -71,6 +76,9 @@ func readFolder(ctx context.Context, s *Source, st *stage, o Options) error {
 		return openError(s.Path, err)
 	}
 	root := &openFolder{fd: fd}
+	if st.guest != nil {
+		root.there = st.guest.base
+	}
 	root.refs.Store(1)
 	run := &folderRun{ctx: ctx, source: s.Path, st: st, todo: newJobs()}
 	run.todo.add(job{dir: root})
@@ -82,12 +90,14 @@ func readFolder(ctx context.Context, s *Source, st *stage, o Options) error {
 		wg.Go(func() { run.todo.work(readers[i].do) })
 	}
 	wg.Wait()
-	if err := run.todo.err; err != nil {
-		return err
-	}
 	for _, r := range readers {
 		st.names = append(st.names, r.names...)
 		st.warnings = append(st.warnings, r.warnings...)
+		st.read = append(st.read, r.read...)
+		st.met = append(st.met, r.met...)
+	}
+	if err := run.todo.err; err != nil {
+		return err
 	}
 	st.names = slices.DeleteFunc(st.names, func(n staged) bool {
 		if n.node.failed != nil {
@@ -140,7 +150,7 @@ func (r *reader) folder(dir *openFolder, name string) error {
 	if err != nil {
 		return r.skip(p, err)
 	}
-	sub := &openFolder{fd: fd, path: p}
+	sub := &openFolder{fd: fd, path: p, there: child(dir.there, name)}
 	sub.refs.Store(1)
 	defer sub.release()
 	return r.list(sub)
@@ -155,7 +165,8 @@ func (r *reader) list(dir *openFolder) error {
 	if dir.path == "" {
 		r.st.mtime = modTime(&info)
 	} else {
-		r.names = append(r.names, staged{dir.path, r.inode(dir.path, tree.Dir, &info)})
+		in := r.inode(dir.path, tree.Dir, &info)
+		r.stage(dir.path, &in, dir.there)
 	}
 	var files []dirent
 	err := r.readDir(dir, func(e dirent) error {
@@ -255,16 +266,33 @@ func (r *reader) link(dir *openFolder, name string) error {
 	if err := r.st.chargeMeta(n); err != nil {
 		return refused(r.source, p, err)
 	}
-	r.names = append(r.names, staged{p, &inode{typ: tree.Symlink, mode: 0o777, mtime: modTime(&info), target: string(buf[:n])}})
+	r.stage(p, &inode{typ: tree.Symlink, mode: 0o777, mtime: modTime(&info), target: string(buf[:n])}, child(dir.there, name))
 	return nil
 }
 
+// stage takes a folder or a link.
+func (r *reader) stage(p string, in *inode, there *tree.Node) {
+	s := staged{path: p, node: in}
+	if r.st.guest != nil {
+		s.status = shape(in, there)
+	}
+	r.names = append(r.names, s)
+}
+
 // inode makes the node of an open file or folder, without special bits.
-func (r *reader) inode(p string, typ tree.Type, info *unix.Stat_t) *inode {
+func (r *reader) inode(p string, typ tree.Type, info *unix.Stat_t) inode {
 	if info.Mode&0o7000 != 0 {
 		r.warn(p, fmt.Sprintf("had mode %04o; its special bits are cleared", info.Mode&0o7777), false)
 	}
-	return &inode{typ: typ, mode: info.Mode & 0o777, mtime: modTime(info)}
+	return inode{typ: typ, mode: info.Mode & 0o777, mtime: modTime(info)}
+}
+
+// now is the time for the sums, if there are any.
+func (r *reader) now() time.Time {
+	if r.st.sums == nil {
+		return time.Time{}
+	}
+	return r.st.sums.now()
 }
 
 func (r *reader) warn(p, reason string, lost bool) {

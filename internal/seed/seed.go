@@ -40,6 +40,16 @@ type Options struct {
 	// 16 GiB; the other fields have the defaults of package tree. Bytes counts
 	// the holes of sparse files too.
 	Limits tree.Limits
+	// Root is the path in the guest where the tree's root stands: "/workspace"
+	// for a tree of the workspace's own image. Paths are the guest's wherever
+	// they are told or judged ("/").
+	Root string
+	// Sums remembers contents from one plan to the next. Read only notes in it
+	// which files of the host it took, for [Sums.Learn].
+	Sums *Sums
+	// SpoolDir is where a plan keeps its copies, in a file without a name (the
+	// host's folder for temporary files).
+	SpoolDir string
 	// Strict makes it an error when something of a folder is not copied truly:
 	// left out, or changed while it was read.
 	Strict bool
@@ -136,10 +146,25 @@ func (s *Source) Close() error { return s.f.Close() }
 // archive, KindStorage when the spool cannot take the data, KindCanceled when
 // ctx ends; in all cases the names in t are unchanged.
 func (s *Source) Read(ctx context.Context, t *tree.Tree, dest string, o Options) (Report, error) {
-	st, err := newStage(t, dest, o.limits())
+	st, err := newStage(t, t, dest, o)
 	if err != nil {
 		return Report{}, err
 	}
+	if err := s.fill(ctx, st, o); err != nil {
+		return Report{}, err
+	}
+	if err := st.commit(); err != nil {
+		return Report{}, err
+	}
+	if o.Sums != nil {
+		o.Sums.remember(st.origins())
+	}
+	return st.report(s.Mode), nil
+}
+
+// fill reads the source into the stage and judges it.
+func (s *Source) fill(ctx context.Context, st *stage, o Options) error {
+	var err error
 	if s.Mode == Directory {
 		err = readFolder(ctx, s, st, o)
 	} else {
@@ -148,13 +173,7 @@ func (s *Source) Read(ctx context.Context, t *tree.Tree, dest string, o Options)
 	if err == nil {
 		err = ctx.Err()
 	}
-	if err != nil {
-		return Report{}, canceled(ctx, s.Path, err)
-	}
-	if err := st.commit(); err != nil {
-		return Report{}, err
-	}
-	return st.report(s.Mode), nil
+	return canceled(ctx, s.Path, err)
 }
 
 // Folder reads the folder dir into t below dest. See [Source.Read].
@@ -182,7 +201,7 @@ func openAndRead(ctx context.Context, want Mode, path string, t *tree.Tree, dest
 
 // canceled makes the one error out of the many that the end of ctx brings about.
 func canceled(ctx context.Context, path string, err error) error {
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return api.Errorf(api.KindCanceled, "reading %s was stopped: %w", path, context.Cause(ctx))
 	}
 	return err

@@ -33,43 +33,64 @@ type inode struct {
 	// implied: a folder without an entry of its own, whose metadata are made up.
 	implied bool
 	failed  error // why a file's data could not be read: its names are left out
+	sum     *Sum  // of the bytes, once it was needed
+}
+
+// treeNode returns what a tree keeps of it, without its data.
+func (in *inode) treeNode() *tree.Node {
+	return &tree.Node{Type: in.typ, Mode: in.mode, ModTime: in.mtime, Target: in.target, Size: in.size}
 }
 
 // staged is one name that was read, relative to the source: "a/b".
 type staged struct {
-	path string
-	node *inode
+	path   string
+	node   *inode
+	status ChangeStatus // against what the guest holds, if that was asked for
 }
 
 // stage gathers what a source holds until all of it is known to be in order.
 type stage struct {
-	t        *tree.Tree
-	dest     string // clean, absolute
+	t        *tree.Tree // what stands at the destination
+	spool    *tree.Tree // takes the data of files
+	guest    *guest     // what the names are compared with; nil when all are taken
+	sums     *Sums      // to be told of the files that were read; may be nil
+	dest     string     // in the guest; clean, absolute
+	base     string     // the same place in t
 	limits   tree.Limits
 	mtime    time.Time // of the source's own folder
 	names    []staged
 	warnings []Warning
+	read     []reading // of a folder's files, if sums want them
+	met      []fileID  // files that a plan took for unchanged
 
 	// What was used of the limits; several goroutines count.
 	entries, meta, bytes atomic.Int64
 }
 
-func newStage(t *tree.Tree, dest string, l tree.Limits) (*stage, error) {
+func newStage(t, spool *tree.Tree, dest string, o Options) (*stage, error) {
 	if !path.IsAbs(dest) || strings.IndexByte(dest, 0) >= 0 {
 		return nil, api.Errorf(api.KindUsage, "the destination %q is not an absolute path", dest)
 	}
-	st := &stage{t: t, dest: path.Clean(dest), limits: l}
-	return st, st.checkDest()
+	st := &stage{t: t, spool: spool, sums: o.Sums, dest: path.Clean(dest), limits: o.limits()}
+	root := path.Clean("/" + o.Root)
+	rest, ok := strings.CutPrefix(st.dest, strings.TrimSuffix(root, "/"))
+	if !ok || rest != "" && rest[0] != '/' {
+		return nil, api.Errorf(api.KindUsage, "the destination %s is not below %s", st.dest, root).
+			WithHint("give a destination below %s", root)
+	}
+	st.base = path.Clean("/" + rest)
+	return st, st.checkDest(root)
 }
 
-// checkDest refuses a destination that t has in another place than its name says.
-func (st *stage) checkDest() error {
-	n, at := st.t.Root(), ""
-	for part := range strings.SplitSeq(strings.Trim(st.dest, "/"), "/") {
+// checkDest refuses a destination that t, which stands at root, has in another
+// place than its name says.
+func (st *stage) checkDest(root string) error {
+	n, at := st.t.Root(), root
+	for part := range strings.SplitSeq(strings.Trim(st.base, "/"), "/") {
 		if n = n.Child(part); n == nil {
 			return nil
 		}
-		at += "/" + part
+		at = path.Join(at, part)
 		if n.Type != tree.Dir {
 			return api.Errorf(api.KindUsage, "%s cannot be the destination: %s is a %s", st.dest, at, n.Type).
 				WithHint("give a destination without symbolic links or files on the way")
@@ -84,11 +105,11 @@ func (st *stage) chargeName(path, target string) error {
 		return fmt.Errorf("it makes more than %d entries", st.limits.Entries)
 	}
 	// The tree counts whole paths, and so the destination's part of them.
-	whole := len(path) + 1 + len(strings.TrimSuffix(st.dest, "/"))
+	whole := len(path) + 1 + len(strings.TrimSuffix(st.base, "/"))
 	if whole > st.limits.NameLen {
 		return fmt.Errorf("a path longer than %d bytes", st.limits.NameLen)
 	}
-	if strings.Count(path, "/")+1+strings.Count(strings.TrimSuffix(st.dest, "/"), "/") > st.limits.Depth {
+	if strings.Count(path, "/")+1+strings.Count(strings.TrimSuffix(st.base, "/"), "/") > st.limits.Depth {
 		return fmt.Errorf("a path of more than %d parts", st.limits.Depth)
 	}
 	return st.chargeMeta(len(path) + len(target))
@@ -141,18 +162,26 @@ func relative(name string) (string, error) {
 func (st *stage) commit() error {
 	// A folder sorts before what is in it.
 	slices.SortFunc(st.names, func(a, b staged) int { return strings.Compare(a.path, b.path) })
-	if _, err := st.t.Lookup(st.dest); err != nil {
-		if err := st.t.Put(st.dest, &tree.Node{Type: tree.Dir, Mode: 0o755, ModTime: st.mtime}, nil); err != nil {
+	if _, err := st.t.Lookup(st.base); err != nil {
+		if err := st.t.Put(st.base, &tree.Node{Type: tree.Dir, Mode: 0o755, ModTime: st.mtime}, nil); err != nil {
 			return err
 		}
 	}
 	first := map[*inode]string{}
 	for _, s := range st.names {
-		if err := st.put(path.Join(st.dest, s.path), s.node, first); err != nil {
+		if err := st.put(path.Join(st.base, s.path), s.node, first); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// origins returns what was read of the host, with paths of t.
+func (st *stage) origins() []reading {
+	for i, r := range st.read {
+		st.read[i].path = path.Join(st.base, r.path)
+	}
+	return st.read
 }
 
 func (st *stage) put(name string, in *inode, first map[*inode]string) error {
@@ -172,7 +201,7 @@ func (st *stage) put(name string, in *inode, first map[*inode]string) error {
 	} else {
 		first[in] = name
 	}
-	n := &tree.Node{Type: in.typ, Mode: in.mode, ModTime: in.mtime, Target: in.target, Size: in.size}
+	n := in.treeNode()
 	if in.typ == tree.Regular && in.size > 0 {
 		return st.t.PutData(name, n, in.src, in.off)
 	}
