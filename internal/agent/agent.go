@@ -15,10 +15,18 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"pyro/internal/agent/unpack"
 )
 
 // Version is that of the build, set with -ldflags -X.
 var Version = "dev"
+
+// Where the host puts the agent in the guest.
+const (
+	BinDir = "/run/pyro/bin"
+	Path   = BinDir + "/pyro-agent"
+)
 
 // Exit codes of the agent as a command.
 const (
@@ -36,7 +44,7 @@ const (
 // Main runs the agent with the given arguments and returns its exit code.
 func Main(args []string) int {
 	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, "usage: pyro-agent init [--pid-limit N] | relay")
+		fmt.Fprintln(os.Stderr, "usage: pyro-agent init [--pid-limit N] | relay | unpack --root DIR [--dest PATH]")
 		return exitUsage
 	}
 	switch args[0] {
@@ -50,6 +58,8 @@ func Main(args []string) int {
 		return runInit(*pidLimit)
 	case "relay":
 		return relay(os.Stdin, os.Stdout)
+	case "unpack":
+		return unpack.Main(args[1:], os.Stdin, os.Stdout)
 	}
 	return exitUsage
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -113,11 +114,28 @@ func (g *guest) stats() (wire.StatsResult, error) {
 			return s, err
 		}
 	}
-	var fs unix.Statfs_t
-	if err := unix.Statfs("/", &fs); err != nil {
-		return s, err
+	return s, disks(&s)
+}
+
+// disks measures the root file system, and that of /workspace if it is another:
+// the same one counts once.
+func disks(s *wire.StatsResult) error {
+	var root, workspace unix.Stat_t
+	if err := unix.Stat("/", &root); err != nil {
+		return err
 	}
-	s.DiskBytes = int64(fs.Blocks-fs.Bfree) * fs.Bsize
-	s.DiskFree = int64(fs.Bavail) * fs.Bsize
-	return s, nil
+	paths := []string{"/"}
+	if unix.Stat("/workspace", &workspace) == nil && workspace.Dev != root.Dev {
+		paths = append(paths, "/workspace")
+	}
+	s.DiskFree = math.MaxInt64
+	for _, path := range paths {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(path, &fs); err != nil {
+			return err
+		}
+		s.DiskBytes += int64(fs.Blocks-fs.Bfree) * fs.Bsize
+		s.DiskFree = min(s.DiskFree, int64(fs.Bavail)*fs.Bsize)
+	}
+	return nil
 }

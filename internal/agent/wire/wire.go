@@ -70,7 +70,8 @@ type StatsResult struct {
 	PIDs int `json:"pids"`
 	// PIDLimitHits counts how often a fork failed because of the limit.
 	PIDLimitHits int64 `json:"pid_limit_hits"`
-	// DiskBytes and DiskFree are used and free bytes of the root file system.
+	// DiskBytes are the bytes used of the root file system and of /workspace's,
+	// DiskFree those that are free in the fuller one.
 	DiskBytes int64 `json:"disk_bytes"`
 	DiskFree  int64 `json:"disk_free"`
 }
