@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"pyro/api"
+	"pyro/internal/tree"
 )
 
 // Driver makes machines of one kind.
@@ -76,6 +77,13 @@ type Spec struct {
 	// Image is the path of the environment's EROFS image. Drivers that run no
 	// image (host-compat) ignore it.
 	Image string
+	// Workspace is the path of an EROFS image that /workspace begins with. It
+	// stays as it is: what is changed in /workspace goes into a writable layer
+	// of its own, of DiskBytes as well. Optional: without it /workspace is an
+	// empty folder of the root file system.
+	Workspace string `json:",omitempty"`
+	// Hostname is the guest's. Optional: the default is the ID.
+	Hostname string `json:",omitempty"`
 	// Env is added to the environment of every command (KEY=VALUE).
 	Env []string
 	// VCPUs is the number of CPUs the guest sees and may use.
@@ -85,8 +93,9 @@ type Spec struct {
 	DiskBytes   int64
 	PIDs        int
 	// Disk is a folder that DiskSaver.SaveDisk wrote, Layer a file that
-	// LayerExporter.ExportLayer wrote: the machine starts with that writable
-	// layer over the same image. Both are optional; at most one is set.
+	// LayerExporter.ExportLayer wrote: the machine starts with those writable
+	// layers over the same images; a Layer has none of /workspace if that is an
+	// image of its own. Both are optional; at most one is set.
 	Disk  string `json:",omitempty"`
 	Layer string `json:",omitempty"`
 }
@@ -171,12 +180,43 @@ type LayerExporter interface {
 
 // DiskSaver is the power of drivers that save a machine's disk while it runs.
 type DiskSaver interface {
-	// SaveDisk writes the machine's writable layer into the empty folder dir,
-	// for Spec.Disk of any number of later machines. It is faster than
-	// ExportLayer and loses less, but only the same build of the driver reads
-	// it: what must survive an upgrade is exported as well. The folder is whole
-	// only if SaveDisk returned nil.
-	SaveDisk(ctx context.Context, dir string) error
+	// SaveDisk writes the machine's writable layers into the empty folder dir,
+	// for Spec.Disk of any number of later machines; with mounts (RootMount,
+	// WorkspaceMount) only those, for DiskReader. The guest pauses meanwhile. It
+	// is faster than ExportLayer and loses less, but only drivers that answer
+	// true to DiskReader.Starts begin from it. The folder is whole only if
+	// SaveDisk returned nil.
+	SaveDisk(ctx context.Context, dir string, mounts ...string) error
+	// Activity is a number that grows when anything in the machine has run since
+	// it was last asked for. Asking costs microseconds and wakes nothing.
+	Activity() (int64, error)
+}
+
+// The writable layers of a machine.
+const (
+	RootMount      = "/"
+	WorkspaceMount = "/workspace" // a layer of its own only with Spec.Workspace
+)
+
+// DiskReader is the power of drivers whose saved disks can be read on the host,
+// whatever version of the driver wrote them.
+type DiskReader interface {
+	// OpenDisk opens what SaveDisk wrote. The content is untrusted: damage is an
+	// error of kind verification.
+	OpenDisk(dir string) (Disk, error)
+}
+
+// Disk is a saved disk.
+type Disk interface {
+	// Starts says whether this version of the driver takes it as Spec.Disk.
+	Starts() bool
+	// Apply lays the layer of a mount over what t holds. The bytes of files
+	// stay where they are: t reads them from the disk, until Close.
+	Apply(ctx context.Context, mount string, t *tree.Tree) error
+	// WriteLayer writes the layer of a mount as a tar in the form of
+	// LayerExporter.ExportLayer.
+	WriteLayer(ctx context.Context, mount string, w io.Writer) error
+	Close() error
 }
 
 // ExecExitCode returns the exit code that stands for an error of Start: 127 if

@@ -21,12 +21,19 @@ type ApplyOptions struct {
 	// [Tree.Put]), in a layer the folder replaces it.
 	Whiteouts Whiteouts
 	// Skip, if set, leaves out the entries it returns true for, whiteouts
-	// included. Paths are clean and absolute. A file left out still takes room in
-	// the spool: hard links to it that are not left out get its data.
+	// included. Paths are clean and absolute. The data of a file left out is taken
+	// all the same: hard links to it that are not left out get it.
 	Skip func(path string) bool
 	// Visit, if set, is called for every entry in the archive's order, before
-	// Skip. It must not keep h.
+	// Skip. It may change h's PAX records, and must not keep h.
 	Visit func(path string, h *tar.Header)
+	// Data, if set, is asked where the bytes of each regular file are: size of
+	// them, at off in src, which must live as long as the tree. Nothing goes into
+	// the spool then. It is for archives that hold something else in the place of
+	// the bytes: payload, of which Data may read as much as it likes. Limits.Bytes
+	// counts the sizes that it answers, not those of the archive. Its errors are
+	// returned as those of the entry.
+	Data func(h *tar.Header, payload io.Reader) (src io.ReaderAt, off, size int64, err error)
 	// Limits bounds what the archive may make.
 	Limits Limits
 }
@@ -154,14 +161,14 @@ func (a *applier) entry(h *tar.Header) error {
 		return err
 	}
 	if skip {
-		return a.skip(name, n, h.Size)
+		return a.skip(name, n, h)
 	}
 	if a.o.Whiteouts == WhiteoutsOverlay {
 		if err := a.overlayAttrs(name, n); err != nil {
 			return err
 		}
 	}
-	return a.put(name, n, h.Size)
+	return a.put(name, n, h)
 }
 
 // charge counts the entry against the limits before anything is done with it.
@@ -176,7 +183,7 @@ func (a *applier) charge(name string, h *tar.Header) error {
 	if err := a.t.meter.entry(meta); err != nil {
 		return err
 	}
-	if isRegular(h) {
+	if isRegular(h) && a.o.Data == nil {
 		return a.t.meter.data(h.Size)
 	}
 	return nil
@@ -186,40 +193,62 @@ func isRegular(h *tar.Header) bool {
 	return h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse
 }
 
-func (a *applier) put(name string, n *Node, size int64) error {
+func (a *applier) put(name string, n *Node, h *tar.Header) error {
 	rule := replaceLink
 	if a.o.Whiteouts == WhiteoutsNone {
 		rule = keepLink
 	}
-	return a.t.put(name, n, rule, a.data(size))
+	return a.t.put(name, n, rule, a.data(h))
 }
 
 // data returns the function that gives a file the entry's data.
-func (a *applier) data(size int64) func(*Node) error {
+func (a *applier) data(h *tar.Header) func(*Node) error {
+	if a.o.Data != nil {
+		return func(c *Node) error { return a.refer(c, h) }
+	}
 	return func(c *Node) error {
-		if size == 0 {
+		if h.Size == 0 {
 			return nil
 		}
 		if err := a.t.spoolData(a.tr)(c); err != nil {
 			return err
 		}
-		if c.Size != size {
-			return fmt.Errorf("holds %d bytes of the %d it declares", c.Size, size)
+		if c.Size != h.Size {
+			return fmt.Errorf("holds %d bytes of the %d it declares", c.Size, h.Size)
 		}
 		return nil
 	}
 }
 
+// refer gives a file the data that the caller knows for it.
+func (a *applier) refer(c *Node, h *tar.Header) error {
+	src, off, size, err := a.o.Data(h, a.tr)
+	if err != nil {
+		return err
+	}
+	if err := a.t.meter.data(size); err != nil {
+		return err
+	}
+	if size == 0 {
+		return nil
+	}
+	if src == nil || off < 0 {
+		return api.Errorf(api.KindInternal, "%d bytes at offset %d of nothing cannot be referenced", size, off)
+	}
+	c.src, c.off, c.Size = src, off, size
+	return nil
+}
+
 // skip keeps an entry out of the tree but at hand: gVisor, for one, writes the
 // names of a file in random order, so that the entry with its data may be the
 // one that is left out.
-func (a *applier) skip(name string, n *Node, size int64) error {
+func (a *applier) skip(name string, n *Node, h *tar.Header) error {
 	c, err := copyNode(n)
 	if err != nil || c.Type == Dir {
 		return err
 	}
 	if c.Type == Regular {
-		if err := a.data(size)(c); err != nil {
+		if err := a.data(h)(c); err != nil {
 			return err
 		}
 	}

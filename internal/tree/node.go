@@ -76,6 +76,11 @@ func (n *Node) Children() iter.Seq2[string, *Node] {
 // Child returns the entry of a folder with that name, or nil.
 func (n *Node) Child(name string) *Node { return n.kids[name].node }
 
+// Data returns where the Size bytes of a regular file are: at off in src, which
+// is nil for an empty file and for every other type. Nodes that agree in source,
+// offset and size hold the same bytes without being read.
+func (n *Node) Data() (src io.ReaderAt, off int64) { return n.src, n.off }
+
 // setMeta takes over everything of m but its type and contents.
 func (n *Node) setMeta(m *Node) {
 	n.Mode, n.UID, n.GID, n.ModTime, n.Xattrs = m.Mode, m.UID, m.GID, m.ModTime, cloneXattrs(m.Xattrs)

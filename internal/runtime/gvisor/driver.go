@@ -43,8 +43,12 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	}
 	undo.Add(func() { control.Close() })
 
+	conf, err := d.machineConfig(s)
+	if err != nil {
+		return nil, api.Errorf(api.KindInternal, "sandbox %s: %w", s.ID, err)
+	}
 	d.spawning.RLock()
-	c, err := container.New(d.conf, container.Args{ID: s.ID, Spec: spec, BundleDir: d.bundle(rec), PassFiles: control.guestFiles(), FSRestoreImagePath: s.Disk})
+	c, err := container.New(conf, container.Args{ID: s.ID, Spec: spec, BundleDir: d.bundle(rec), PassFiles: control.guestFiles(), FSRestoreImagePath: s.Disk})
 	d.spawning.RUnlock()
 	control.closeGuest()
 	if err != nil {
@@ -56,7 +60,7 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if !d.rootless {
 		limitHostMemory(s, d.log, rec.Sandbox.PID, rec.Gofer.PID)
 	}
-	if err := c.Start(d.conf); err != nil {
+	if err := c.Start(conf); err != nil {
 		return nil, d.createError(s, err)
 	}
 	if s.Disk != "" {

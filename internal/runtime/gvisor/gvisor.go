@@ -234,6 +234,17 @@ func (d *Driver) config(debugDir string) (*config.Config, error) {
 	return config.NewFromFlags(flags)
 }
 
+// machineConfig is the configuration of one machine: with an image of its own
+// for /workspace there is an overlay over that too, with the same limit.
+func (d *Driver) machineConfig(s runtime.Spec) (*config.Config, error) {
+	if s.Workspace == "" {
+		return d.conf, nil
+	}
+	conf := *d.conf
+	err := conf.Overlay2.Set(fmt.Sprintf("all:dir=%s,size=%d", d.overlayDir(), s.DiskBytes))
+	return &conf, err
+}
+
 // maxSocketPath is what fits into sun_path of unix(7).
 const maxSocketPath = 107
 

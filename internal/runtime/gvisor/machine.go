@@ -1,11 +1,14 @@
 package gvisor
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -270,8 +273,17 @@ func (m *machine) ExportLayer(_ context.Context, w io.Writer) error {
 }
 
 // SaveDisk implements runtime.DiskSaver.
-func (m *machine) SaveDisk(_ context.Context, dir string) error {
-	opts := sandbox.FSSaveOpts{Paths: []checkpoint.ResourceID{{Path: "/"}}}
+func (m *machine) SaveDisk(_ context.Context, dir string, mounts ...string) error {
+	if len(mounts) == 0 {
+		mounts = []string{runtime.RootMount}
+		if m.rec.Spec.Workspace != "" {
+			mounts = append(mounts, runtime.WorkspaceMount)
+		}
+	}
+	var opts sandbox.FSSaveOpts
+	for _, mount := range mounts {
+		opts.Paths = append(opts.Paths, checkpoint.ResourceID{Path: mount})
+	}
 	err := m.sandbox.FSSave(m.driver.conf, m.ID(), dir, opts)
 	switch {
 	case err == nil:
@@ -280,6 +292,24 @@ func (m *machine) SaveDisk(_ context.Context, dir string) error {
 		return storageError("disk snapshot "+dir, fmt.Errorf("%w: %w", unix.ENOSPC, err))
 	}
 	return m.orEnded(err)
+}
+
+// Activity implements runtime.DiskSaver: the processor time of the sandbox
+// process, which sees to every system call of the guest, in clock ticks (10 ms).
+func (m *machine) Activity() (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.rec.Sandbox.PID))
+	if err != nil {
+		return 0, m.orEnded(err)
+	}
+	// The second field is a name in parentheses that may hold anything, proc(5).
+	_, rest, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0, api.Errorf(api.KindInternal, "sandbox %s: its stat has %d fields", m.ID(), len(fields))
+	}
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	return user + system, errors.Join(err1, err2)
 }
 
 // pipeConn makes a net.Conn of two pipes.

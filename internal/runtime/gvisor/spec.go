@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,8 +16,8 @@ import (
 
 const (
 	agentFile   = "pyro-agent"
-	guestBinDir = "/run/pyro/bin"
-	guestAgent  = guestBinDir + "/" + agentFile
+	guestBinDir = agent.BinDir
+	guestAgent  = agent.Path
 	// WorkDir is where commands start unless they say otherwise.
 	workDir = "/workspace"
 )
@@ -46,7 +47,7 @@ func (d *Driver) ociSpec(r record) *specs.Spec {
 	s := r.Spec
 	spec := &specs.Spec{
 		Version:  specs.Version,
-		Hostname: s.ID,
+		Hostname: cmp.Or(s.Hostname, s.ID),
 		Process: &specs.Process{
 			Args: []string{guestAgent, "init", "--pid-limit=" + strconv.Itoa(s.PIDs)},
 			// A small heap and one processor: the agent is idle nearly always.
@@ -84,6 +85,9 @@ func (d *Driver) ociSpec(r record) *specs.Spec {
 			"dev.gvisor.spec.rootfs.overlay": "dir=" + d.overlayDir(),
 			"dev.gvisor.spec.rootfs.options": fmt.Sprintf("size=%d", s.DiskBytes),
 		},
+	}
+	if s.Workspace != "" {
+		spec.Mounts = append(spec.Mounts, specs.Mount{Destination: runtime.WorkspaceMount, Type: "erofs", Source: s.Workspace})
 	}
 	if s.Layer != "" {
 		spec.Annotations["dev.gvisor.tar.rootfs.upper"] = s.Layer

@@ -5,11 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"pyro/api"
+	"pyro/internal/erofs"
 	"pyro/internal/runtime"
+	"pyro/internal/tree"
 )
 
 var diskTests = map[string]func(*testing.T, *world){
@@ -18,6 +21,7 @@ var diskTests = map[string]func(*testing.T, *world){
 	"SaveWhileBusy": testSaveDiskWhileBusy,
 	"Truncated":     testTruncatedDisk,
 	"Layer":         testStartWithLayer,
+	"Workspace":     testWorkspaceImage,
 }
 
 // hardCases makes a file of every kind that is easily lost, in a guest with
@@ -38,8 +42,8 @@ echo t >/tmp/t`
 
 // fingerprint prints a line for every file of the guest's disk. Times are
 // rounded to seconds, as a saved disk has them.
-const fingerprint = `cd / && find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run/pyro \) -prune -o -printf '%y %m %U %G %n %s %T@ %l %p\0' |
-perl -0ne 'chomp; s/^d (\S+ \S+ \S+) \S+ \S+ /d $1 /; s/(\d{9,}\.\d+)/sprintf "%.0f", $1/e; push @l, $_; END { print map { s/\n/\\n/g; "$_\n" } sort @l }'
+const fingerprint = `cd / && find / /workspace -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run/pyro \) -prune -o -printf '%y %m %U %G %n %s %T@ %l %p\0' |
+perl -0ne 'chomp; s/^d (\S+ \S+ \S+) \S+ \S+ /d $1 /; s/(\d{9,}\.\d+)/sprintf "%.0f", $1/e; $l{$_} = 1; END { print map { s/\n/\\n/g; "$_\n" } sort keys %l }'
 find /workspace /etc /tmp /opt -xdev -type f -print0 | sort -z | xargs -0 sha256sum`
 
 func save(t *testing.T, m runtime.Machine) string {
@@ -186,4 +190,59 @@ func testStartWithLayer(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	w.sameAs(t, want, func(s *runtime.Spec) { s.Layer = f.Name() })
+}
+
+// workspaceImage writes an image for Spec.Workspace with a few files.
+func workspaceImage(t *testing.T) string {
+	t.Helper()
+	files, err := tree.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer files.Close()
+	when := time.Unix(1_000_000_000, 123_456_789)
+	for _, name := range []string{"/keep", "/gone", "/dir/sub/deep", "/dir/other"} {
+		if err := files.PutFile(name, 0o644, when, []byte("from the image: "+name+"\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "workspace.erofs")
+	out, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := erofs.Write(out, files, erofs.WriteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// testWorkspaceImage checks /workspace on an image of its own: changes stay in
+// a layer of their own, which is saved and restored with the root's.
+func testWorkspaceImage(t *testing.T, w *world) {
+	w.disposable(t)
+	spec := w.spec()
+	spec.Workspace = workspaceImage(t)
+	m := w.create(t, spec)
+	const contents = "cd /workspace && find . -mindepth 1 -printf '%y %m %n %T@ %p\n' | sort && cat keep gone dir/sub/deep dir/other"
+	pristine := sh(t, m, contents).stdout
+	const change = `set -e; cd /workspace; cat keep dir/sub/deep; test "$(stat -c %y keep | cut -c21-29)" = 123456789
+rm gone; mv dir moved; mkdir dir; echo new >dir/new; echo more >>keep; test ! -e dir/sub`
+	if got := sh(t, m, change); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if got := sh(t, m, hardCases); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	want := sh(t, m, fingerprint).stdout
+	dir := save(t, m)
+	again := w.sameAs(t, want, func(s *runtime.Spec) { s.Workspace, s.Disk = spec.Workspace, dir })
+	if got := sh(t, again, "echo further >/workspace/keep"); got.Code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	w.sameAs(t, want, func(s *runtime.Spec) { s.Workspace, s.Disk = spec.Workspace, dir })
+	if got := sh(t, w.create(t, func() runtime.Spec { s := w.spec(); s.Workspace = spec.Workspace; return s }()), contents); got.stdout != pristine {
+		t.Errorf("a machine with the image alone has %q, want %q", got.stdout, pristine)
+	}
 }

@@ -1,0 +1,162 @@
+package fscheckpoint
+
+import (
+	"archive/tar"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sort"
+)
+
+// maxSegments bounds the segments that are kept in memory for one layer, at 24
+// bytes each: enough for 16 GiB in single pages.
+const maxSegments = 4 << 20
+
+// segmentSize is the size of a segment in the tar: offsets in the file where it
+// starts and ends, and where it starts in the memory file, each 8 bytes.
+const segmentSize = 24
+
+// segment is a part of a file that is not a hole. Segments of a file are in order.
+type segment struct {
+	span        // in the file, of whole pages
+	value int64 // in the memory file
+}
+
+// decoder reads what stands for the bytes of regular files in a layer's tar.
+type decoder struct {
+	memory   *memory
+	left     int // segments that may be kept still
+	buf      [segmentSize * 128]byte
+	segments []segment // of the file in hand
+}
+
+// decode reads one file's payload, and returns where its bytes are.
+func (d *decoder) decode(h *tar.Header, payload io.Reader) (src io.ReaderAt, off, size int64, err error) {
+	count := (h.Size - 8) / segmentSize
+	if h.Typeflag != tar.TypeReg || h.Size < 8 || (h.Size-8)%segmentSize != 0 {
+		return nil, 0, 0, fmt.Errorf("%d bytes of type %q are no list of segments", h.Size, h.Typeflag)
+	}
+	if count > int64(d.left) {
+		return nil, 0, 0, fmt.Errorf("more than %d segments in the layer", maxSegments)
+	}
+	if _, err := io.ReadFull(payload, d.buf[:8]); err != nil {
+		return nil, 0, 0, err
+	}
+	declared := binary.LittleEndian.Uint64(d.buf[:])
+	if declared > math.MaxInt64 {
+		return nil, 0, 0, fmt.Errorf("a size of %d bytes", declared)
+	}
+	if err := d.readSegments(int(count), payload); err != nil {
+		return nil, 0, 0, err
+	}
+	src, off = d.place(int64(declared))
+	return src, off, int64(declared), nil
+}
+
+// readSegments reads and checks count segments.
+func (d *decoder) readSegments(count int, payload io.Reader) error {
+	d.segments = d.segments[:0]
+	for count > 0 {
+		n := min(count, len(d.buf)/segmentSize)
+		b := d.buf[:n*segmentSize]
+		if _, err := io.ReadFull(payload, b); err != nil {
+			return err
+		}
+		for s := range slices.Chunk(b, segmentSize) {
+			if err := d.add(binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[8:]), binary.LittleEndian.Uint64(s[16:])); err != nil {
+				return err
+			}
+		}
+		count -= n
+	}
+	return nil
+}
+
+// add checks a segment and appends it, to the one before it if it continues that.
+func (d *decoder) add(start, end, value uint64) error {
+	if start >= end || end > math.MaxInt64 || (start|end|value)%pageSize != 0 {
+		return fmt.Errorf("no segment of a file goes from %d to %d and stands at %d", start, end, value)
+	}
+	if value > math.MaxInt64-(end-start) || !d.memory.holds(span{int64(value), int64(value + end - start)}) {
+		return fmt.Errorf("a segment of %d bytes stands at %d of the memory, which is not in use", end-start, value)
+	}
+	s := segment{span{int64(start), int64(end)}, int64(value)}
+	if last := len(d.segments) - 1; last >= 0 {
+		before := &d.segments[last]
+		if s.start < before.end {
+			return fmt.Errorf("the segment at %d does not follow the one before it", s.start)
+		}
+		if s.start == before.end && s.value == before.value+before.end-before.start {
+			before.end = s.end
+			return nil
+		}
+	}
+	d.segments = append(d.segments, s)
+	return nil
+}
+
+// place returns where the bytes of a file are that has the segments in hand. Most
+// files have one, which stands in one piece: nothing is kept for them.
+func (d *decoder) place(size int64) (io.ReaderAt, int64) {
+	if size == 0 {
+		return nil, 0
+	}
+	if len(d.segments) == 1 && d.segments[0].start == 0 && d.segments[0].end >= size {
+		value := d.segments[0].value
+		if at, ok := d.memory.direct(span{value, value + size}); ok {
+			return d.memory.pages, at
+		}
+	}
+	d.left -= len(d.segments)
+	return &content{d.memory, size, slices.Clone(d.segments)}, 0
+}
+
+// content reads a file that has holes or stands in several pieces.
+type content struct {
+	memory   *memory
+	size     int64
+	segments []segment
+}
+
+// ReadAt implements io.ReaderAt.
+func (c *content) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("offset %d of a file", off)
+	}
+	if off >= c.size {
+		return 0, io.EOF
+	}
+	var end error
+	if left := c.size - off; int64(len(p)) > left {
+		p, end = p[:left], io.EOF
+	}
+	if n, err := c.read(p, off); err != nil {
+		return n, err
+	}
+	return len(p), end
+}
+
+// read fills p, which lies in the file.
+func (c *content) read(p []byte, off int64) (done int, err error) {
+	i := sort.Search(len(c.segments), func(i int) bool { return c.segments[i].end > off })
+	for ; done < len(p); i++ {
+		rest := p[done:]
+		if i == len(c.segments) || c.segments[i].start-off >= int64(len(rest)) {
+			clear(rest)
+			return len(p), nil
+		}
+		s := c.segments[i]
+		if hole := s.start - off; hole > 0 {
+			clear(rest[:hole])
+			rest, off, done = rest[hole:], s.start, done+int(hole)
+		}
+		n := min(int64(len(rest)), s.end-off)
+		if err := c.memory.read(rest[:n], s.value+off-s.start); err != nil {
+			return done, err
+		}
+		off, done = off+n, done+int(n)
+	}
+	return done, nil
+}
