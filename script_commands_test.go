@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -31,7 +32,7 @@ type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 // commands are those of the package comment.
 func (h *harness) commands() map[string]command {
-	return map[string]command{
+	all := map[string]command{
 		"environment": func(ts *testscript.TestScript, neg bool, args []string) {
 			need(ts, neg, len(args) == 1, "environment NAME")
 			ts.Check(h.install(args[0]))
@@ -49,7 +50,10 @@ func (h *harness) commands() map[string]command {
 		"oci-push":            ociPush,
 		"break-blobs":         breakBlobs,
 		"unreached":           unreached,
+		"older-disks":         olderDisks,
 	}
+	maps.Copy(all, workspaceCommands())
+	return all
 }
 
 // need ends the script if a command is not used as its synopsis says.

@@ -34,6 +34,21 @@
 //	oci-push REFERENCE TAR...   push an image of these layers; $DIGEST is its digest
 //	break-blobs                 damage every downloaded blob of the cache
 //	unreached NAME              nobody has connected to that port
+//	older-disks WORKSPACE       what it has saved looks as if an older pyro had done it
+//
+// Those about workspaces:
+//
+//	workspace NAME ENV ARG...   create a workspace; $NAME is its id
+//	let NAME FILE [PATH]        $NAME is what json finds in FILE at PATH, or all of FILE
+//	[!] guest WORKSPACE FILE    run the shell script FILE in the workspace
+//	fingerprint WORKSPACE FILE  describe every file of the workspace's disk in FILE
+//	saved WORKSPACE             wait until what its commands have written is saved
+//	kill9sandbox WORKSPACE      kill its sandbox and wait until it is gone
+//	flip-byte PATTERN           damage the one file that matches
+//	zstd FILE                   compress FILE to FILE.zst
+//	refuses-archives PROGRAM ARG...
+//	                            run the program with hostile archives in the place of
+//	                            the argument {}; it must refuse each and name the entry
 //
 // # Conditions
 //

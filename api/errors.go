@@ -32,6 +32,7 @@ const (
 	KindPermission        Kind = "permission"         // the host refuses the operation to this user
 	KindDaemonUnavailable Kind = "daemon_unavailable" // the background process cannot be started or reached
 	KindCanceled          Kind = "canceled"           // the caller went away or asked to stop
+	KindReset             Kind = "reset"              // the workspace was reset while the call ran
 	KindInternal          Kind = "internal"           // a fault in pyro
 )
 

@@ -66,7 +66,7 @@ type DaemonInfo struct {
 	StateDir  string    `json:"state_dir" doc:"folder of sandboxes and records"`
 	CacheDir  string    `json:"cache_dir" doc:"folder of the environments"`
 	Rootless  bool      `json:"rootless" doc:"it runs as a plain user in a user namespace"`
-	Sandboxes int       `json:"sandboxes" doc:"sandboxes that run now"`
+	Sandboxes int       `json:"sandboxes" doc:"sandboxes that run now; after a stop, those of workspaces, which the next background process takes over"`
 	Calls     int       `json:"calls" doc:"requests under way, without this one"`
 }
 

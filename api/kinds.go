@@ -59,6 +59,7 @@ var Kinds = []KindInfo{
 	{KindPermission, ExitFailure, 403, "The host refuses the operation to this user."},
 	{KindDaemonUnavailable, ExitFailure, 503, "The background process cannot be started or reached."},
 	{KindCanceled, ExitFailure, 499, "The caller went away or asked to stop."},
+	{KindReset, ExitFailure, 409, "The workspace was reset while the call ran; what the call did is gone."},
 	{KindInternal, ExitFailure, 500, "A fault in pyro."},
 }
 

@@ -17,11 +17,12 @@
 // The json tag names the field in HTTP, MCP and Python. The cli tag is the flag's
 // name, or "NAME,arg" for a positional argument, "NAME,rest" for everything
 // after "--", "-" for a field that the command line does not offer; ",hostpath"
-// marks a path on the caller's host. A field without omitempty is required. A
-// field whose type has a Values method is an enumeration. A field of pointer
-// type is optional without a default. [Params] takes the tags apart, and
-// [DecodeRequest] fills in defaults and checks a request. The fields of results and
-// events carry json and doc tags in the same way.
+// marks a path on the caller's host, ",dash" one that may be "-" for stdout. A
+// field without omitempty is required. A field whose type has a Values method is
+// an enumeration. A field of pointer type is optional without a default.
+// [Params] takes the tags apart, and [DecodeRequest] fills in defaults and checks
+// a request. The fields of results and events carry json and doc tags in the
+// same way.
 //
 // # Modes
 //
@@ -111,6 +112,11 @@ func Operations() []*Operation {
 		RunInVM.Operation,
 		CreateVM.Operation, StartVM.Operation, ExecVM.Operation, StopVM.Operation, DeleteVM.Operation,
 		StatusVM.Operation, ListVMs.Operation, NetworkInfoVM.Operation, ReapExpired.Operation,
+		CreateWorkspace.Operation, ListWorkspaces.Operation, StatusWorkspace.Operation, ExecWorkspace.Operation, LogsWorkspace.Operation,
+		PushWorkspaceSync.Operation, DiffWorkspace.Operation,
+		CreateSnapshot.Operation, ListSnapshots.Operation, DeleteSnapshot.Operation, ResetWorkspace.Operation,
+		ExportWorkspace.Operation, ExportWorkspaceTar.Operation,
+		StopWorkspace.Operation, StartWorkspace.Operation, DeleteWorkspace.Operation,
 		ListEnvironments.Operation, PullEnvironment.Operation, InspectEnvironment.Operation,
 		PruneEnvironments.Operation, ImportEnvironment.Operation,
 		Doctor.Operation,

@@ -22,6 +22,9 @@ type Param struct {
 	// HostPath says that the value is a path on the caller's host, which the
 	// command line makes absolute because the background process lives elsewhere.
 	HostPath bool
+	// Dash says that the host path "-" stands for the command line's own stdout,
+	// which only the command line can do something with.
+	Dash bool
 	// Required fields have no default and must not be empty.
 	Required bool
 	// Default is the text of the default, "" if there is none.
@@ -63,6 +66,7 @@ func paramOf(f reflect.StructField) Param {
 		p.Flag = cli[0]
 	}
 	p.HostPath = slices.Contains(cli, "hostpath")
+	p.Dash = slices.Contains(cli, "dash")
 	if v, ok := reflect.Zero(p.elem()).Interface().(interface{ Values() []string }); ok {
 		p.Enum = v.Values()
 	}
@@ -110,6 +114,10 @@ func TypeName(t reflect.Type) string {
 // it cannot overflow. The error is of kind usage and begins with the
 // parameter's name.
 func (p Param) Check(field reflect.Value) error {
+	least := int64(0)
+	if p.Default != "" {
+		least = 1
+	}
 	switch value := reflect.Indirect(field); {
 	case p.Required && (field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0):
 		return Errorf(KindUsage, "%s is missing or empty", p.Name)
@@ -117,8 +125,8 @@ func (p Param) Check(field reflect.Value) error {
 		return nil
 	case value.CanInt() && value.Int() > math.MaxInt32:
 		return Errorf(KindUsage, "%s is %d, at most %d is allowed", p.Name, value.Int(), math.MaxInt32)
-	case value.CanInt() && (value.Int() < 0 || p.Default != "" && value.Int() == 0):
-		return Errorf(KindUsage, "%s is %d, at least 1 is needed", p.Name, value.Int()).WithHint("leave it out for the default")
+	case value.CanInt() && value.Int() < least:
+		return Errorf(KindUsage, "%s is %d, at least %d is needed", p.Name, value.Int(), least).WithHint("leave it out for the default")
 	case p.Enum != nil && (value.String() != "" || p.Default != "") && !slices.Contains(p.Enum, value.String()):
 		return Errorf(KindUsage, "%s is %q", p.Name, value.String()).WithHint("use one of: %s", strings.Join(p.Enum, ", "))
 	}

@@ -46,6 +46,8 @@ type ExecEvent struct {
 	Phase         string        `json:"phase" doc:"create, start or execute"`
 	Environment   string        `json:"environment,omitempty" doc:"name of the environment"`
 	VMID          string        `json:"vm_id,omitempty" doc:"id of the VM, once there is one"`
+	WorkspaceID   string        `json:"workspace_id,omitempty" doc:"id of the workspace, if it runs in one"`
+	Sequence      int           `json:"sequence,omitempty" doc:"the command's number in the workspace's log"`
 	ExecutionMode ExecutionMode `json:"execution_mode,omitempty" doc:"where the command will run, once it is known"`
 }
 

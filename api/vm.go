@@ -106,7 +106,10 @@ type Cleanup struct {
 // ExecResult is the outcome of a command. Stdout and Stderr are empty when the
 // output was streamed to the caller.
 type ExecResult struct {
-	VMID            string        `json:"vm_id" doc:"id of the VM, which is gone"`
+	VMID            string        `json:"vm_id,omitempty" doc:"id of the one-shot VM, which is gone"`
+	WorkspaceID     string        `json:"workspace_id,omitempty" doc:"id of the workspace"`
+	Sequence        int           `json:"sequence,omitempty" doc:"the command's number in the workspace's log"`
+	Cwd             string        `json:"cwd,omitempty" doc:"folder it ran in, of a workspace"`
 	Environment     string        `json:"environment" doc:"its environment"`
 	ExecutionMode   ExecutionMode `json:"execution_mode" doc:"where the command really ran: guest_gvisor, guest_vsock, guest_serial or host_compat"`
 	Command         []string      `json:"command" doc:"the command and its arguments"`
@@ -119,6 +122,7 @@ type ExecResult struct {
 	StderrBytes     int64         `json:"stderr_bytes" doc:"bytes the command wrote to stderr"`
 	DurationMS      int64         `json:"duration_ms" doc:"milliseconds the command ran"`
 	Limit           *Error        `json:"limit,omitempty" doc:"the limit that ended or hindered the command, if one did: kind timeout, memory_limit, disk_limit, pid_limit, sandbox_died or exec_failed"`
+	Recovery        *Recovery     `json:"recovery,omitempty" doc:"in a workspace: its sandbox was lost, and came back for this command with an older state"`
 	Cleanup         *Cleanup      `json:"cleanup,omitempty" doc:"what became of the sandbox"`
 }
 

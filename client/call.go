@@ -10,8 +10,9 @@ import (
 	"pyro/api"
 )
 
-// maxAnswer bounds an answer that is held in memory, in bytes.
-const maxAnswer = 64 << 20
+// maxAnswer bounds an answer that is held in memory, in bytes: a diff of 16 MiB
+// stands in it up to three times.
+const maxAnswer = 256 << 20
 
 // Do calls an operation and returns its result.
 func Do[Req, Res any](ctx context.Context, c *Client, op api.Call[Req, Res], req Req) (Res, error) {
@@ -59,7 +60,10 @@ func (c *Client) Call(ctx context.Context, op *api.Operation, req, res any) erro
 	if err != nil {
 		return err
 	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(res); err != nil {
+	if err := decode(answer.Body, maxAnswer, res); errors.Is(err, errTooLarge) {
+		return api.Errorf(api.KindUnsupported, "%s: %w, more than %d MiB", op.Name, err, maxAnswer>>20).
+			WithHint("ask for less: pyro %s --help", op.CLI)
+	} else if err != nil {
 		return conn.broken(err)
 	}
 	if op.Name == api.DaemonStop.Name {
@@ -67,6 +71,18 @@ func (c *Client) Call(ctx context.Context, op *api.Operation, req, res any) erro
 		return c.awaitEnd(ctx, info.PID)
 	}
 	return nil
+}
+
+var errTooLarge = errors.New("the answer is too large")
+
+// decode reads one JSON document of at most limit bytes.
+func decode(r io.Reader, limit int64, res any) error {
+	bounded := &io.LimitedReader{R: r, N: limit}
+	err := json.NewDecoder(bounded).Decode(res)
+	if err != nil && bounded.N == 0 {
+		return errTooLarge
+	}
+	return err
 }
 
 // line is one line of a ModeEvents answer; one of its fields is set.

@@ -49,14 +49,17 @@ func (v *flagValue) String() string {
 	return v.param.Default
 }
 
-func (v *flagValue) Type() string {
-	switch v.param.TypeName() {
+func (v *flagValue) Type() string { return placeholder(v.param) }
+
+// placeholder stands for the value of a flag in help texts.
+func placeholder(p api.Param) string {
+	switch p.TypeName() {
 	case "integer":
 		return "N"
 	case "boolean":
 		return "bool"
 	}
-	return strings.ToUpper(v.param.Flag[strings.LastIndexByte(v.param.Flag, '-')+1:])
+	return strings.ToUpper(p.Flag[strings.LastIndexByte(p.Flag, '-')+1:])
 }
 
 // Set checks at once what the row says about the value, in an error that names
@@ -114,6 +117,16 @@ func bindArgs(cmd *cobra.Command, req reflect.Value, params []api.Param, args []
 	case rest != nil:
 		req.FieldByIndex(rest.Index).Set(reflect.ValueOf(args))
 	}
+	return missingFlag(cmd, params)
+}
+
+// missingFlag returns an error if a flag that must be given was not.
+func missingFlag(cmd *cobra.Command, params []api.Param) error {
+	for _, p := range params {
+		if p.Flag != "" && p.Required && !cmd.Flags().Changed(p.Flag) {
+			return api.Errorf(api.KindUsage, "flag --%s (%s) is missing", p.Flag, p.Doc).WithHint("%s", strings.TrimSpace(cmd.Example))
+		}
+	}
 	return nil
 }
 
@@ -126,9 +139,13 @@ func setArg(cmd *cobra.Command, req reflect.Value, p api.Param, text string) err
 }
 
 // setField sets a field from the command line. Paths of the host are made
-// absolute, because the background process lives in another folder.
+// absolute, because the background process lives in another folder. An empty
+// one, of a variable that is not set perhaps, must not become this folder.
 func setField(p api.Param, field reflect.Value, text string) error {
-	if p.HostPath {
+	switch {
+	case p.HostPath && text == "":
+		return api.Errorf(api.KindUsage, "%s is empty, a path is needed", p.Name)
+	case p.HostPath && !(p.Dash && text == "-"):
 		abs, err := filepath.Abs(text)
 		if err != nil {
 			return api.Errorf(api.KindUsage, "%s: %w", p.Name, err)

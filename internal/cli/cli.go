@@ -12,7 +12,10 @@
 //   - --json gives exactly one JSON document on stdout, the result of the row
 //     or {"error": {kind, message, hint}}, and nothing else there. It may gain
 //     fields and never loses one. For a command it holds the bounded output.
-//   - An error is "pyro: MESSAGE", then "hint: WHAT TO DO".
+//   - An error is "pyro: MESSAGE", then "hint: WHAT TO DO". What went well but
+//     not quite as asked is "warning: OBJECT: FACT", at most twenty times.
+//   - Bytes that a guest made up, its output and its files, are written to stdout
+//     as they are; in lines of pyro's own, names with control characters are quoted.
 //   - Exit codes are those of `pyro help exit-codes`. A usage error exits 2 and
 //     names the flag or argument.
 //   - Colour is not used. Only progress looks different on a terminal.
@@ -81,7 +84,7 @@ func (a *app) root() *cobra.Command {
 	root := a.parent("pyro")
 	root.Short = "Disposable Linux sandboxes for coding agents"
 	root.Long = "pyro runs commands in disposable Linux sandboxes."
-	root.Example = "  " + api.RunInVM.Example
+	root.Example = "  " + api.RunInVM.Example + "\n  " + api.CreateWorkspace.Example
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)

@@ -33,11 +33,12 @@ func pyro(t *testing.T, dirs paths.Dirs, stdin io.Reader, args ...string) run {
 	return run{code, stdout.String(), stderr.String()}
 }
 
-// scene is a background process in which one VM and two environments exist.
+// scene is a background process in which one VM, one workspace and two
+// environments exist.
 func scene(t *testing.T) paths.Dirs {
 	t.Helper()
 	dirs := clienttest.Dirs(t)
-	(&clienttest.Server{
+	server := &clienttest.Server{
 		Call: map[string]func(context.Context, []byte) (any, error){
 			"status_vm":           statusVM,
 			"create_vm":           createVM,
@@ -59,7 +60,9 @@ func scene(t *testing.T) paths.Dirs {
 		Exec: map[string]func(context.Context, []byte, clienttest.Stream){
 			"run_in_vm": guest, "exec_vm": guest,
 		},
-	}).Start(t, dirs)
+	}
+	addWorkspace(server)
+	server.Start(t, dirs)
 	return dirs
 }
 
@@ -259,6 +262,14 @@ func TestUsageErrors(t *testing.T) {
 		"vm lst":                               "pyro: unknown command \"lst\" for pyro vm\nhint: pyro vm list\n",
 		"bogus":                                "pyro: unknown command \"bogus\" for pyro\nhint: pyro --help\n",
 		"vm list -x":                           "pyro: unknown flag -x for pyro vm list\nhint: pyro vm list --help\n",
+		"workspace lst":                        "pyro: unknown command \"lst\" for pyro workspace\nhint: pyro workspace list\n",
+		"workspace sync pull":                  "pyro: unknown command \"pull\" for pyro workspace sync\nhint: pyro workspace sync push\n",
+		"workspace snapshot creat ws-1 a":      "pyro: unknown command \"creat\" for pyro workspace snapshot\nhint: pyro workspace snapshot create\n",
+		"workspace snapshot create ws-1":       "pyro: argument NAME (name of the snapshot: 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit) is missing\nhint: pyro workspace snapshot create ws-0123456789ab before-refactoring\n",
+		"workspace export ws-1 dist":           "pyro: flag --output (host path to make, which must not exist; on the command line - writes a tar to stdout) is missing\nhint: pyro workspace export ws-0123456789ab dist --output ./dist\n",
+		"workspace export ws-1 d --output=":    "pyro: --output is empty, a path is needed\nhint: pyro workspace export --help\n",
+		"workspace create e --ttl-seconds=-1":  "pyro: --ttl-seconds is -1, at least 0 is needed\nhint: leave it out for the default\n",
+		"workspace create e --seed-path=":      "pyro: --seed-path is empty, a path is needed\nhint: pyro workspace create --help\n",
 		"demo now":                             "pyro: unexpected argument \"now\" for pyro demo\nhint: pyro demo --help\n",
 	} {
 		t.Run(args, func(t *testing.T) {
@@ -268,7 +279,7 @@ func TestUsageErrors(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range []string{"vm list --json x", "vm status --bogus --json", "run --json debian:12"} {
+	for _, args := range []string{"vm list --json x", "vm status --bogus --json", "run --json debian:12", "workspace export ws-1 dist --output - --json"} {
 		got := pyro(t, dirs, nil, strings.Fields(args)...)
 		if e := api.UnmarshalError([]byte(got.stdout)); got.code != 2 || got.stderr != "" || e == nil || e.Kind != api.KindUsage {
 			t.Errorf("%s: got %+v", args, got)
@@ -309,6 +320,9 @@ func TestHostPathsAreMadeAbsolute(t *testing.T) {
 func TestJSONIsOneDocument(t *testing.T) {
 	dirs := scene(t)
 	for _, op := range api.Operations() {
+		if op.CLI == "" {
+			continue
+		}
 		words := strings.Fields(strings.TrimPrefix(op.Example, "pyro "))
 		n := len(strings.Fields(op.CLI))
 		args := append(append(append([]string{}, words[:n]...), "--json"), words[n:]...)
@@ -490,10 +504,15 @@ func TestStdoutThatTakesNothing(t *testing.T) {
 		{fullDisk{}, "run debian:12 flood", 125, phases + "pyro: output: no space left on device\nhint: the command was ended because its output could not be written\n"},
 		{fullDisk{}, "vm list", 125, "pyro: stdout: no space left on device\nhint: see that stdout can be written\n"},
 	} {
-		var stderr bytes.Buffer
-		code := cli.Main(strings.Fields(tt.args), cli.Program{Stdout: tt.stdout, Stderr: &stderr, Env: clienttest.Env(dirs), Signals: make(chan os.Signal)})
-		if code != tt.code || stderr.String() != tt.stderr {
-			t.Errorf("%s: exit code %d, stderr %q", tt.args, code, stderr.String())
+		if code, stderr := mainTo(dirs, tt.stdout, strings.Fields(tt.args)...); code != tt.code || stderr != tt.stderr {
+			t.Errorf("%s: exit code %d, stderr %q", tt.args, code, stderr)
 		}
 	}
+}
+
+// mainTo runs a command line with a stdout of its own.
+func mainTo(dirs paths.Dirs, stdout io.Writer, args ...string) (code int, stderr string) {
+	var talk bytes.Buffer
+	code = cli.Main(args, cli.Program{Stdout: stdout, Stderr: &talk, Env: clienttest.Env(dirs), Signals: make(chan os.Signal)})
+	return code, talk.String()
 }

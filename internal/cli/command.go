@@ -11,23 +11,16 @@ import (
 	"pyro/api"
 )
 
-// parentSummaries says what the commands are about that only hold others.
-var parentSummaries = map[string]string{
-	"daemon": "The background process",
-	"env":    "Environments: what sandboxes are made of",
-	"vm":     "VMs that live for one command",
-}
-
 // add puts the command of a row into the tree, with the parents that its path
 // names.
 func (a *app) add(root *cobra.Command, op *api.Operation) {
 	words := strings.Fields(op.CLI)
 	parent := root
-	for _, word := range words[:len(words)-1] {
+	for n, word := range words[:len(words)-1] {
 		i := slices.IndexFunc(parent.Commands(), func(c *cobra.Command) bool { return c.Name() == word })
 		if i < 0 {
 			child := a.parent(word)
-			child.Short = parentSummaries[word]
+			parents[strings.Join(words[:n+1], " ")].describe(child)
 			child.GroupID = group(parent, op.Group)
 			parent.AddCommand(child)
 			parent = child
@@ -98,11 +91,14 @@ func (a *app) command(op *api.Operation, name string) *cobra.Command {
 
 // perform calls the operation and prints what came of it.
 func (a *app) perform(op *api.Operation, req any, asJSON bool) error {
+	export, _ := req.(*api.ExportRequest)
 	switch {
 	case op.Mode == api.ModeExec:
 		return a.exec(op, req, asJSON)
 	case op.Name == api.Doctor.Name:
 		return a.doctor(asJSON)
+	case export != nil && export.OutputPath == "-":
+		return a.exportTar(export, asJSON)
 	}
 	c, err := a.newClient()
 	if err != nil {
@@ -126,9 +122,9 @@ func (a *app) perform(op *api.Operation, req any, asJSON bool) error {
 	return a.render(op, res)
 }
 
-// useLine writes "run ENV [flags] -- CMD...".
+// useLine writes "run ENV [flags] -- CMD...", with the flags that must be there.
 func useLine(name string, params []api.Param) string {
-	var positional, rest string
+	var positional, required, rest string
 	for _, p := range params {
 		switch {
 		case p.Rest:
@@ -137,9 +133,11 @@ func useLine(name string, params []api.Param) string {
 			positional += " " + p.Arg
 		case p.Arg != "":
 			positional += " [" + p.Arg + "]"
+		case p.Flag != "" && p.Required:
+			required += " --" + p.Flag + " " + placeholder(p)
 		}
 	}
-	return name + positional + " [flags]" + rest
+	return name + positional + required + " [flags]" + rest
 }
 
 // long is the help text: summary, description, arguments.
@@ -149,10 +147,14 @@ func long(op *api.Operation) string {
 	if op.Doc != "" {
 		b.WriteString("\n" + wrap(strings.ReplaceAll(op.Doc, "`", ""), 78) + "\n")
 	}
-	heading := "\nArguments:\n"
-	for _, p := range api.Params(op.Request) {
+	heading, params := "\nArguments:\n", api.Params(op.Request)
+	width := 8
+	for _, p := range params {
+		width = max(width, len(p.Arg)+2)
+	}
+	for _, p := range params {
 		if p.Arg != "" {
-			b.WriteString(heading + "  " + pad(p.Arg, 8) + p.Doc + "\n")
+			b.WriteString(heading + "  " + pad(p.Arg, width) + p.Doc + "\n")
 			heading = ""
 		}
 	}

@@ -90,8 +90,9 @@ type execTalk struct {
 	quiet bool // with --json
 }
 
+// event tells a phase. A workspace has none worth telling: it is there already.
 func (t *execTalk) event(ev api.ExecEvent) {
-	if t.quiet {
+	if t.quiet || ev.WorkspaceID != "" {
 		return
 	}
 	line := fmt.Sprintf("[%s] phase=%s", t.label, ev.Phase)
@@ -105,9 +106,16 @@ func (t *execTalk) event(ev api.ExecEvent) {
 
 // result says how the command ended and, if a limit ended it, which one.
 func (t *execTalk) result(res api.ExecResult) {
-	fmt.Fprintf(t.Stderr, "[%s] environment=%s execution_mode=%s exit_code=%d duration_ms=%d\n",
-		t.label, res.Environment, res.ExecutionMode, res.ExitCode, res.DurationMS)
+	where := "environment=" + res.Environment
+	if res.WorkspaceID != "" {
+		where = fmt.Sprintf("workspace_id=%s sequence=%d cwd=%s", res.WorkspaceID, res.Sequence, shellQuote(res.Cwd))
+	}
+	fmt.Fprintf(t.Stderr, "[%s] %s execution_mode=%s exit_code=%d duration_ms=%d\n",
+		t.label, where, res.ExecutionMode, res.ExitCode, res.DurationMS)
 	if res.Limit != nil {
 		t.say(res.Limit)
+	}
+	if r := res.Recovery; r != nil {
+		fmt.Fprintf(t.Stderr, "[%s] the sandbox had been lost (%s); the command ran in the state of %s\n", t.label, printable(r.Reason), stamp(r.SavedAt))
 	}
 }

@@ -62,14 +62,20 @@ func TestDocsGenerate(t *testing.T) {
 func TestHelp(t *testing.T) {
 	dirs := clienttest.Dirs(t)
 	for args, want := range map[string][]string{
-		"":                     {"pyro runs commands", "run ", "vm ", "env ", "doctor", "demo", "help for pyro"},
-		"vm":                   {"VMs that live for one command", "create", "reap-expired"},
-		"run --help":           {"pyro run ENV [flags] -- CMD...", "--vcpu-count N", "(default 1024)", "auto, vm, gvisor", "pyro run debian:12 -- git --version"},
-		"run debian:12 --help": {"pyro run ENV [flags] -- CMD..."},
-		"help exit-codes":      {"124", "the time limit ended the command", "128+n"},
-		"help errors":          {"not_found", "exit 125", "The named object does not exist."},
-		"completion bash":      {"__start_pyro"},
-		"__complete vm st":     {"start\t", "status\t", "stop\t"},
+		"":                          {"pyro runs commands", "run ", "vm ", "env ", "doctor", "demo", "help for pyro"},
+		"vm":                        {"VMs that live for one command", "create", "reap-expired"},
+		"run --help":                {"pyro run ENV [flags] -- CMD...", "--vcpu-count N", "(default 1024)", "auto, vm, gvisor", "pyro run debian:12 -- git --version"},
+		"run debian:12 --help":      {"pyro run ENV [flags] -- CMD..."},
+		"workspace":                 {"baseline", "create", "snapshot", "Snapshots: states", "sync", "Put later content", "| git apply"},
+		"workspace sync":            {"Put later content of the host into a workspace", "push"},
+		"workspace snapshot":        {"survives every reset", "create", "list", "delete", "--from before"},
+		"help workspace sync push":  {"pyro workspace sync push WORKSPACE_ID SRC [flags]", "--dest DEST", "  WORKSPACE_ID  id of the workspace\n  SRC           folder"},
+		"workspace export --help":   {"pyro workspace export WORKSPACE_ID PATH --output OUTPUT [flags]"},
+		"__complete workspace snap": {"snapshot\t"},
+		"help exit-codes":           {"124", "the time limit ended the command", "128+n"},
+		"help errors":               {"not_found", "exit 125", "The named object does not exist."},
+		"completion bash":           {"__start_pyro"},
+		"__complete vm st":          {"start\t", "status\t", "stop\t"},
 	} {
 		got := pyro(t, dirs, nil, strings.Fields(args)...)
 		if got.code != 0 {

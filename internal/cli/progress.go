@@ -35,10 +35,15 @@ const (
 
 func (a *app) progress(label string) *progress {
 	p := &progress{label: label, w: a.Stderr, every: relineEvery}
-	if f, ok := a.Stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(a.Stderr) {
 		p.terminal, p.every = true, redrawEvery
 	}
 	return p
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // event is tell for an undecoded event.

@@ -44,6 +44,31 @@ func (a *app) render(op *api.Operation, result any) error {
 		renderEnvironment(&b, op, r)
 	case *api.PruneResult:
 		renderPruned(&b, r)
+	case *api.Workspace:
+		a.warn(r.Warnings, r.WarningsDropped)
+		renderWorkspace(&b, r)
+	case *api.WorkspaceList:
+		renderWorkspaces(&b, r)
+	case *api.DeletedWorkspace:
+		fmt.Fprintf(&b, "Deleted: %s\nFreed: %s\n", r.WorkspaceID, size(r.BytesFreed))
+	case *api.PushResult:
+		a.warn(r.Warnings, r.WarningsDropped)
+		renderPush(&b, r)
+	case *api.ResetResult:
+		renderReset(&b, r)
+	case *api.ExportResult:
+		a.warn(r.Warnings, r.WarningsDropped)
+		renderExport(&b, r)
+	case *api.CommandLog:
+		return a.renderLog(r)
+	case *api.Diff:
+		return a.renderDiff(r)
+	case *api.Snapshot:
+		renderSnapshot(&b, r)
+	case *api.SnapshotList:
+		renderSnapshots(&b, r)
+	case *api.DeletedSnapshot:
+		fmt.Fprintf(&b, "Deleted: snapshot %s of %s\nFreed: %s\n", r.SnapshotName, r.WorkspaceID, size(r.BytesFreed))
 	case *api.DaemonInfo:
 		renderDaemon(&b, op, r)
 	case *api.DoctorReport:
@@ -95,6 +120,9 @@ func renderDaemon(w io.Writer, op *api.Operation, d *api.DaemonInfo) {
 	switch {
 	case op.Name == api.DaemonStop.Name && d.PID != 0:
 		fmt.Fprintf(w, "Stopped: background process (pid %d)\n", d.PID)
+		if d.Sandboxes > 0 {
+			fmt.Fprintf(w, "Still running: %d sandboxes of workspaces, saved; the next command takes them over\n", d.Sandboxes)
+		}
 		return
 	case !d.Running:
 		fmt.Fprintln(w, "Background process: not running")
@@ -111,6 +139,9 @@ func field(w io.Writer, name, value string) {
 		fmt.Fprintf(w, "%s: %s\n", name, value)
 	}
 }
+
+// size writes bytes for people and for scripts: 1.5KiB (1536 bytes).
+func size(n int64) string { return fmt.Sprintf("%s (%d bytes)", bytes(n), n) }
 
 func yes(b bool) string {
 	if b {

@@ -35,7 +35,7 @@ func renderEnvironment(w io.Writer, op *api.Operation, env *api.Environment) {
 	field(w, "Source", env.Source)
 	field(w, "Digest", env.Digest)
 	if env.SizeBytes > 0 {
-		fmt.Fprintf(w, "Size: %s (%d bytes)\n", bytes(env.SizeBytes), env.SizeBytes)
+		field(w, "Size", size(env.SizeBytes))
 	}
 	if op.Name != api.InspectEnvironment.Name {
 		return
@@ -66,5 +66,5 @@ func renderPruned(w io.Writer, r *api.PruneResult) {
 	for _, item := range r.Removed {
 		fmt.Fprintf(w, "Removed: %s %s (%s)\n", item.Type, item.Name, bytes(item.Bytes))
 	}
-	fmt.Fprintf(w, "Freed: %s (%d bytes)\n", bytes(r.BytesFreed), r.BytesFreed)
+	field(w, "Freed", size(r.BytesFreed))
 }

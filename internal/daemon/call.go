@@ -79,11 +79,12 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 func subject(body []byte) string {
 	var req struct {
 		VMID        string `json:"vm_id"`
+		WorkspaceID string `json:"workspace_id"`
 		Environment string `json:"environment"`
 		Name        string `json:"name"`
 	}
 	_ = json.Unmarshal(body, &req) // it was decoded before, or is nothing we know
-	for _, s := range []string{req.VMID, req.Environment, req.Name} {
+	for _, s := range []string{req.VMID, req.WorkspaceID, req.Environment, req.Name} {
 		if s != "" {
 			return s[:min(len(s), 200)]
 		}

@@ -44,6 +44,7 @@ import (
 	"pyro/internal/paths"
 	"pyro/internal/store"
 	"pyro/internal/vm"
+	"pyro/internal/workspace"
 )
 
 // Options are the settings of a background process.
@@ -119,12 +120,19 @@ func serve(ctx context.Context, o Options, log *slog.Logger, build func(Options,
 		log.Error("start", "error", err)
 		return err
 	}
+	spaces := workspace.New(workspace.Options{
+		Store: db, Environments: p.images, Isolated: p.isolated, Dir: o.Dirs.Workspaces(), Budget: diskBudget(o.Getenv), Logger: log,
+	})
+	if err := spaces.Recover(ctx); err != nil {
+		log.Error("start", "error", err)
+		return err
+	}
 	l, err := listen(o.Dirs.State)
 	if err != nil {
 		log.Error("start", "error", err)
 		return err
 	}
-	s := newServer(o, log, p, vms)
+	s := newServer(o, log, p, vms, spaces)
 	log.Info("ready", "pid", os.Getpid(), "version", api.Version, "duration", time.Since(begun))
 	o.Ready(nil)
 	s.serve(ctx, l, idleTime(o.Getenv))
@@ -146,4 +154,14 @@ func idleTime(getenv func(string) string) time.Duration {
 		return api.Seconds(n)
 	}
 	return defaultIdle
+}
+
+// diskBudget reads PYRO_DISK_BUDGET_MIB, how much the workspaces may take
+// together; without it, as much as the disk has but for a reserve.
+func diskBudget(getenv func(string) string) int64 {
+	n, err := strconv.ParseInt(getenv("PYRO_DISK_BUDGET_MIB"), 10, 64)
+	if err != nil || n <= 0 {
+		return 0
+	}
+	return n << 20
 }

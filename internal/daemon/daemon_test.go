@@ -20,7 +20,7 @@ import (
 
 // Every row of the table has a handler, and nothing else has one.
 func TestEveryOperationHasARoute(t *testing.T) {
-	s := newServer(Options{}, nil, &parts{environments: shelf{}}, nil)
+	s := newServer(Options{}, nil, &parts{environments: shelf{}}, nil, nil)
 	for _, op := range api.Operations() {
 		if s.table[op.Name].op != op {
 			t.Errorf("operation %s has no handler", op.Name)
@@ -49,7 +49,7 @@ func TestPing(t *testing.T) {
 
 func TestOneVMThroughAllOperations(t *testing.T) {
 	c := inProcess(t)
-	vm := must(c, api.CreateVM, sandbox(fields{"mem_mib": 128}))
+	vm := must(c, api.CreateVM, resources(fields{"mem_mib": 128}))
 	if vm.State != api.VMCreated || vm.ExecutionMode != api.HostCompat || vm.MemMiB != 128 || vm.VCPUCount != 1 || vm.TTLSeconds != 600 {
 		t.Errorf("created %+v", vm)
 	}
@@ -80,7 +80,7 @@ func TestOneVMThroughAllOperations(t *testing.T) {
 	if _, err := do(c, api.StatusVM, id); api.KindOf(err) != api.KindNotFound {
 		t.Errorf("status after exec: %v", err)
 	}
-	other := must(c, api.CreateVM, sandbox(nil))
+	other := must(c, api.CreateVM, resources(nil))
 	if got := must(c, api.DeleteVM, fields{"vm_id": other.VMID}); !got.Deleted || got.VMID != other.VMID {
 		t.Errorf("deleted %+v", got)
 	}
@@ -92,7 +92,7 @@ func TestOneVMThroughAllOperations(t *testing.T) {
 
 func TestTTLEndsAVM(t *testing.T) {
 	c := inProcess(t)
-	vm := must(c, api.CreateVM, sandbox(fields{"ttl_seconds": 1}))
+	vm := must(c, api.CreateVM, resources(fields{"ttl_seconds": 1}))
 	must(c, api.StartVM, fields{"vm_id": vm.VMID})
 	c.assertNoVMs()
 }
@@ -243,7 +243,7 @@ func TestDaemonStop(t *testing.T) {
 	state := t.TempDir()
 	p := spawn(t, state)
 	c := &caller{t, state}
-	vm := must(c, api.CreateVM, sandbox(nil))
+	vm := must(c, api.CreateVM, resources(nil))
 	must(c, api.StartVM, fields{"vm_id": vm.VMID})
 	if _, err := do(c, api.DaemonStop, nil); api.KindOf(err) != api.KindConflict {
 		t.Errorf("stop while a VM runs: %v", err)
@@ -293,7 +293,7 @@ func TestIdleExit(t *testing.T) {
 	state := t.TempDir()
 	p := spawn(t, state, "PYRO_IDLE_SECONDS=1")
 	c := &caller{t, state}
-	vm := must(c, api.CreateVM, sandbox(fields{"ttl_seconds": 4}))
+	vm := must(c, api.CreateVM, resources(fields{"ttl_seconds": 4}))
 	must(c, api.StartVM, fields{"vm_id": vm.VMID})
 	p.expect(t, "ended")
 	if time.Now().Before(vm.ExpiresAt) {
@@ -310,8 +310,8 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	state := t.TempDir()
 	p := spawn(t, state)
 	c := &caller{t, state}
-	created := must(c, api.CreateVM, sandbox(nil))
-	started := must(c, api.CreateVM, sandbox(nil))
+	created := must(c, api.CreateVM, resources(nil))
+	started := must(c, api.CreateVM, resources(nil))
 	must(c, api.StartVM, fields{"vm_id": started.VMID})
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	s := c.upgrade("run_in_vm", command("sh", "-c", "echo $$ >"+pidFile+"; echo ready; exec sleep 1000"))
@@ -347,7 +347,7 @@ func TestTerminated(t *testing.T) {
 	state := t.TempDir()
 	p := spawn(t, state)
 	c := &caller{t, state}
-	vm := must(c, api.CreateVM, sandbox(nil))
+	vm := must(c, api.CreateVM, resources(nil))
 	must(c, api.StartVM, fields{"vm_id": vm.VMID})
 	s := c.upgrade("run_in_vm", command("sh", "-c", "echo ready; sleep 1000"))
 	s.until("ready")

@@ -6,7 +6,7 @@ import (
 
 	"pyro/api"
 	"pyro/internal/daemon/stream"
-	"pyro/internal/vm"
+	"pyro/internal/sandbox"
 )
 
 // exec answers a call of ModeExec in the form that the caller asked for.
@@ -37,7 +37,7 @@ func (c *call) noteVM(event func(api.ExecEvent)) func(api.ExecEvent) {
 // execBounded keeps the head and the tail of the output for one JSON answer.
 func (c *call) execBounded(run stream.Run) {
 	var stdout, stderr api.Output
-	res, err := run(c.ctx, vm.Stdio{Stdout: &stdout, Stderr: &stderr})
+	res, err := run(c.ctx, sandbox.Stdio{Stdout: &stdout, Stderr: &stderr})
 	if err == nil {
 		res.Stdout, res.StdoutTruncated = stdout.Text()
 		res.Stderr, res.StderrTruncated = stderr.Text()

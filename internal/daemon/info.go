@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ func (s *server) status(context.Context) (api.DaemonInfo, error) {
 	return api.DaemonInfo{
 		Running: true, PID: os.Getpid(), Version: api.Version, StartedAt: s.started.UTC(),
 		Socket: d.Socket(), LogFile: d.Log(), StateDir: d.State, CacheDir: d.Cache,
-		Rootless: rootless(), Sandboxes: s.vms.Running(), Calls: calls,
+		Rootless: rootless(), Sandboxes: s.running(), Calls: calls,
 	}, nil
 }
 
@@ -25,19 +26,20 @@ func (s *server) stop(ctx context.Context, req api.DaemonStopRequest) (api.Daemo
 	if err != nil {
 		return info, err
 	}
-	if !req.Force && info.Sandboxes+info.Calls > 0 {
-		return info, api.Errorf(api.KindConflict, "the background process is in use: %d VMs run, %d calls are under way", info.Sandboxes, info.Calls).
-			WithHint("pyro daemon stop --force, which removes the VMs")
+	// Workspaces are saved and adopted by the next process; they are in nobody's way.
+	if vms := s.vms.Running(); !req.Force && vms+info.Calls > 0 {
+		return info, api.Errorf(api.KindConflict, "the background process is in use: %d VMs run, %d calls are under way", vms, info.Calls).
+			WithHint("pyro daemon stop --force, which removes the VMs, and saves and stops the workspaces")
 	}
 	if req.Force {
-		err = s.vms.RemoveRunning(ctx)
+		err = errors.Join(s.vms.RemoveRunning(ctx), s.spaces.StopAll(ctx))
 		s.life.cut(api.Errorf(api.KindCanceled, "the background process was told to stop"))
 	}
 	if err != nil {
 		return info, err
 	}
 	s.life.stop()
-	info.Running, info.Sandboxes, info.Calls = false, 0, 0
+	info.Running, info.Sandboxes, info.Calls = false, s.running(), 0
 	return info, nil
 }
 
@@ -49,7 +51,7 @@ const settleTime = 500 * time.Millisecond
 func (s *server) settled(ctx context.Context) (api.DaemonInfo, error) {
 	for end := time.Now().Add(settleTime); ; time.Sleep(5 * time.Millisecond) {
 		info, err := s.status(ctx)
-		if err != nil || info.Sandboxes+info.Calls == 0 || time.Now().After(end) {
+		if err != nil || s.vms.Running()+info.Calls == 0 || time.Now().After(end) {
 			return info, err
 		}
 	}

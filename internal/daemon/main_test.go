@@ -26,7 +26,7 @@ import (
 	"pyro/internal/paths"
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/host"
-	"pyro/internal/vm"
+	"pyro/internal/sandbox"
 )
 
 // The variables that give the test binary another role.
@@ -93,11 +93,11 @@ func (shelf) Known(_ context.Context, name string) error {
 // noImages are the images of shelf: none is installed.
 type noImages struct{ shelf }
 
-func (noImages) Acquire(context.Context, string) (*vm.Image, error) {
+func (noImages) Acquire(context.Context, string) (*sandbox.Image, error) {
 	return nil, api.Errorf(api.KindNotInstalled, "nothing is installed")
 }
 
-func (noImages) AcquireDigest(context.Context, string) (*vm.Image, error) {
+func (noImages) AcquireDigest(context.Context, string) (*sandbox.Image, error) {
 	return nil, api.Errorf(api.KindNotFound, "nothing is installed")
 }
 
@@ -276,7 +276,7 @@ func must[Req, Res any](c *caller, op api.Call[Req, Res], req any) Res {
 
 type fields = map[string]any
 
-func sandbox(more fields) fields {
+func resources(more fields) fields {
 	f := fields{"environment": "debian:12", "allow_host_compat": true}
 	for k, v := range more {
 		f[k] = v
@@ -285,7 +285,7 @@ func sandbox(more fields) fields {
 }
 
 func command(argv ...string) fields {
-	return sandbox(fields{"command": argv, "timeout_seconds": 600})
+	return resources(fields{"command": argv, "timeout_seconds": 600})
 }
 
 // conversation is an upgraded connection.

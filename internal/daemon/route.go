@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"pyro/api"
-	"pyro/internal/vm"
+	"pyro/internal/sandbox"
 )
 
 // route is one operation with its handler.
@@ -53,14 +53,14 @@ func handleEvents[Req, Ev, Res any](r routes, op api.EventCall[Req, Ev, Res], f 
 }
 
 // handleExec registers the handler of an operation of ModeExec.
-func handleExec[Req any](r routes, op api.Call[Req, api.ExecResult], f func(context.Context, Req, vm.Stdio) (api.ExecResult, error)) {
+func handleExec[Req any](r routes, op api.Call[Req, api.ExecResult], f func(context.Context, Req, sandbox.Stdio) (api.ExecResult, error)) {
 	r.add(op.Operation, func(c *call, body []byte) {
 		var req Req
 		if err := api.DecodeRequest(body, &req); err != nil {
 			c.fail(err)
 			return
 		}
-		c.exec(func(ctx context.Context, stdio vm.Stdio) (api.ExecResult, error) {
+		c.exec(func(ctx context.Context, stdio sandbox.Stdio) (api.ExecResult, error) {
 			stdio.Event = c.noteVM(stdio.Event)
 			return guard(c, func() (api.ExecResult, error) { return f(ctx, req, stdio) })
 		})
@@ -80,6 +80,23 @@ func (s *server) routes() routes {
 	handle(r, api.ListVMs, noRequest(s.vms.List))
 	handle(r, api.NetworkInfoVM, byID(s.vms.NetworkInfo))
 	handle(r, api.ReapExpired, noRequest(s.vms.ReapExpired))
+
+	handleEvents(r, api.CreateWorkspace, s.spaces.Create)
+	handle(r, api.ListWorkspaces, noRequest(s.spaces.List))
+	handle(r, api.StatusWorkspace, ofWorkspace(s.spaces.Status))
+	handleExec(r, api.ExecWorkspace, s.spaces.Exec)
+	handle(r, api.LogsWorkspace, s.spaces.Logs)
+	handle(r, api.PushWorkspaceSync, s.spaces.Push)
+	handle(r, api.DiffWorkspace, s.spaces.Diff)
+	handle(r, api.CreateSnapshot, s.spaces.CreateSnapshot)
+	handle(r, api.ListSnapshots, ofWorkspace(s.spaces.ListSnapshots))
+	handle(r, api.DeleteSnapshot, s.spaces.DeleteSnapshot)
+	handle(r, api.ResetWorkspace, s.spaces.Reset)
+	handle(r, api.ExportWorkspace, s.spaces.Export)
+	handleExec(r, api.ExportWorkspaceTar, s.spaces.ExportTar)
+	handle(r, api.StopWorkspace, ofWorkspace(s.spaces.Stop))
+	handle(r, api.StartWorkspace, ofWorkspace(s.spaces.Start))
+	handle(r, api.DeleteWorkspace, ofWorkspace(s.spaces.Delete))
 
 	handle(r, api.ListEnvironments, noRequest(s.parts.environments.List))
 	handleEvents(r, api.PullEnvironment, func(ctx context.Context, req api.PullRequest, progress func(api.Progress)) (api.Environment, error) {
@@ -103,6 +120,10 @@ func (s *server) routes() routes {
 
 func byID[Res any](f func(context.Context, string) (Res, error)) func(context.Context, api.VMRequest) (Res, error) {
 	return func(ctx context.Context, req api.VMRequest) (Res, error) { return f(ctx, req.VMID) }
+}
+
+func ofWorkspace[Res any](f func(context.Context, string) (Res, error)) func(context.Context, api.WorkspaceRequest) (Res, error) {
+	return func(ctx context.Context, req api.WorkspaceRequest) (Res, error) { return f(ctx, req.WorkspaceID) }
 }
 
 func noRequest[Res any](f func(context.Context) (Res, error)) func(context.Context, api.Empty) (Res, error) {

@@ -12,6 +12,7 @@ import (
 	"pyro/api"
 	"pyro/internal/buildid"
 	"pyro/internal/vm"
+	"pyro/internal/workspace"
 )
 
 const (
@@ -32,15 +33,16 @@ type server struct {
 	log     *slog.Logger
 	parts   *parts
 	vms     *vm.Manager
+	spaces  *workspace.Manager
 	life    *life
 	table   routes
 	started time.Time
 	build   func() (string, error)
 }
 
-func newServer(o Options, log *slog.Logger, p *parts, vms *vm.Manager) *server {
+func newServer(o Options, log *slog.Logger, p *parts, vms *vm.Manager, spaces *workspace.Manager) *server {
 	s := &server{
-		options: o, log: log, parts: p, vms: vms, life: newLife(), started: time.Now(),
+		options: o, log: log, parts: p, vms: vms, spaces: spaces, life: newLife(), started: time.Now(),
 		build: sync.OnceValues(func() (string, error) { return buildid.Of(buildid.Self) }),
 	}
 	s.table = s.routes()
@@ -52,7 +54,7 @@ func (s *server) serve(ctx context.Context, l *listener, idle time.Duration) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go s.vms.Reaper(ctx)
-	go s.life.watchIdle(idle, s.vms.Running)
+	go s.life.watchIdle(idle, s.running)
 	defer context.AfterFunc(ctx, func() {
 		s.life.cut(api.Errorf(api.KindCanceled, "the background process was told to end"))
 		s.life.stop()
@@ -74,7 +76,13 @@ func (s *server) serve(ctx context.Context, l *listener, idle time.Duration) {
 	l.drain()
 	<-served
 	s.drain(web)
+	saving, done := context.WithTimeout(context.Background(), drainTime)
+	defer done()
+	s.spaces.SaveAll(saving)
 }
+
+// running counts the sandboxes that keep the process alive.
+func (s *server) running() int { return s.vms.Running() + s.spaces.Running() }
 
 func (s *server) isAlive() bool {
 	select {

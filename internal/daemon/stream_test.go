@@ -38,7 +38,7 @@ func TestStream(t *testing.T) {
 
 func TestStreamOfStartedVM(t *testing.T) {
 	c := inProcess(t)
-	vm := must(c, api.CreateVM, sandbox(nil))
+	vm := must(c, api.CreateVM, resources(nil))
 	must(c, api.StartVM, fields{"vm_id": vm.VMID})
 	s := c.upgrade("exec_vm", fields{"vm_id": vm.VMID, "command": []string{"no-such-command"}})
 	res, err := s.end()

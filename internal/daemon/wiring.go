@@ -10,13 +10,13 @@ import (
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/gvisor"
 	"pyro/internal/runtime/host"
-	"pyro/internal/vm"
+	"pyro/internal/sandbox"
 )
 
 // parts are what the background process is made of.
 type parts struct {
 	environments environments
-	images       vm.Environments
+	images       sandbox.Environments
 	isolated     []runtime.Driver // in the order in which RuntimeAuto wants them
 	hostCompat   runtime.Driver
 	missing      []api.RuntimeCheck // runtimes that this version does not have, for doctor
@@ -67,19 +67,19 @@ func wire(o Options, log *slog.Logger) (*parts, error) {
 // images is the environment manager as package vm wants it.
 type images struct{ m *environment.Manager }
 
-func (i images) Acquire(ctx context.Context, name string) (*vm.Image, error) {
+func (i images) Acquire(ctx context.Context, name string) (*sandbox.Image, error) {
 	return held(i.m.Acquire(ctx, name))
 }
 
-func (i images) AcquireDigest(ctx context.Context, digest string) (*vm.Image, error) {
+func (i images) AcquireDigest(ctx context.Context, digest string) (*sandbox.Image, error) {
 	return held(i.m.AcquireDigest(ctx, digest))
 }
 
-func held(image *environment.Image, err error) (*vm.Image, error) {
+func held(image *environment.Image, err error) (*sandbox.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &vm.Image{Path: image.Path, Digest: image.Digest, Env: image.Config.Env, Release: image.Release}, nil
+	return &sandbox.Image{Path: image.Path, Digest: image.Digest, Env: image.Config.Env, Release: image.Release}, nil
 }
 
 func (i images) Pull(ctx context.Context, name string, progress func(api.Progress)) error {

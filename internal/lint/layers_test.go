@@ -22,8 +22,8 @@ var drivers = []string{"pyro/internal/runtime/gvisor/...", "pyro/internal/runtim
 
 // domain is everything behind the background process's socket.
 var domain = []string{
-	"pyro/internal/daemon/...", "pyro/internal/vm/...", "pyro/internal/workspace/...", "pyro/internal/store/...",
-	"pyro/internal/environment/...", "pyro/internal/runtime/...", "pyro/internal/network/...", "pyro/internal/service/...",
+	"pyro/internal/daemon/...", "pyro/internal/vm/...", "pyro/internal/workspace/...", "pyro/internal/sandbox/...", "pyro/internal/store/...",
+	"pyro/internal/commandlog/...", "pyro/internal/environment/...", "pyro/internal/runtime/...", "pyro/internal/network/...", "pyro/internal/service/...",
 }
 
 var layers = []layer{
@@ -45,13 +45,13 @@ var layers = []layer{
 	{
 		packages: drivers,
 		never: []string{
-			"pyro/internal/daemon/...", "pyro/internal/vm/...", "pyro/internal/workspace/...", "pyro/internal/store/...",
+			"pyro/internal/daemon/...", "pyro/internal/vm/...", "pyro/internal/workspace/...", "pyro/internal/sandbox/...", "pyro/internal/store/...",
 			"pyro/internal/environment/...", "pyro/client/...", "pyro/internal/cli/...",
 		},
 		why: "a driver makes machines; what they are for, and where their images come from, is the caller's",
 	},
 	{
-		packages: []string{"pyro/internal/vm/...", "pyro/internal/workspace/...", "pyro/internal/environment/...", "pyro/internal/store/..."},
+		packages: []string{"pyro/internal/vm/...", "pyro/internal/workspace/...", "pyro/internal/sandbox/...", "pyro/internal/environment/...", "pyro/internal/store/..."},
 		never:    append([]string{"pyro/internal/daemon/...", "pyro/client/...", "pyro/internal/cli/..."}, drivers...),
 		why:      "the domain talks to the contract in internal/runtime; only internal/daemon knows which drivers there are",
 	},

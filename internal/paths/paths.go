@@ -69,6 +69,9 @@ func (d Dirs) Log() string { return filepath.Join(d.State, "daemon.log") }
 // Database is the SQLite file.
 func (d Dirs) Database() string { return filepath.Join(d.State, "pyro.db") }
 
+// Workspaces is the folder of all workspaces.
+func (d Dirs) Workspaces() string { return filepath.Join(d.State, "workspaces") }
+
 // Driver is the folder of the named runtime driver.
 func (d Dirs) Driver(name string) string { return filepath.Join(d.State, name) }
 

@@ -1,4 +1,4 @@
-package vm
+package sandbox
 
 import (
 	"runtime"
@@ -14,8 +14,8 @@ const minMemMiB = 64
 // argument. It also keeps the result, which repeats the command, within a frame.
 const maxCommand = 128 << 10
 
-// checkCommand refuses a command line that could not be executed or told of.
-func checkCommand(argv []string) error {
+// CheckCommand refuses a command line that could not be executed or told of.
+func CheckCommand(argv []string) error {
 	n := 0
 	for _, arg := range argv {
 		n += len(arg) + 1
@@ -31,17 +31,17 @@ func checkCommand(argv []string) error {
 	return nil
 }
 
-// check refuses what no runtime of this version can do. Types, signs and
-// enumerations were checked where the request was read.
-func check(o api.SandboxOptions) error {
+// Check refuses resources that no runtime of this version can give. Types, signs
+// and enumerations were checked where the request was read.
+func Check(vcpus, memMiB int, network bool) error {
 	switch cpus := runtime.NumCPU(); {
-	case o.VCPUCount > cpus:
-		return api.Errorf(api.KindUsage, "vcpu_count is %d, but this host has %d CPUs", o.VCPUCount, cpus).
+	case vcpus > cpus:
+		return api.Errorf(api.KindUsage, "vcpu_count is %d, but this host has %d CPUs", vcpus, cpus).
 			WithHint("use --vcpu-count %d or less", cpus)
-	case o.MemMiB < minMemMiB:
-		return api.Errorf(api.KindUsage, "mem_mib is %d, at least %d are needed", o.MemMiB, minMemMiB).
+	case memMiB < minMemMiB:
+		return api.Errorf(api.KindUsage, "mem_mib is %d, at least %d are needed", memMiB, minMemMiB).
 			WithHint("use --mem-mib %d or more", minMemMiB)
-	case o.Network:
+	case network:
 		return api.Errorf(api.KindUnsupported, "outbound network is not available in this version").
 			WithHint("run without --network")
 	}

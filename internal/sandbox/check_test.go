@@ -1,4 +1,4 @@
-package vm
+package sandbox
 
 import (
 	"strings"
@@ -18,7 +18,7 @@ func TestCheckCommand(t *testing.T) {
 		"many small": {strings.Split(strings.Repeat("x ", maxCommand/2+1), " "), api.KindUsage},
 		"NUL":        {[]string{"echo", "a\x00b"}, api.KindUsage},
 	} {
-		if got := api.KindOf(checkCommand(c.argv)); got != c.want {
+		if got := api.KindOf(CheckCommand(c.argv)); got != c.want {
 			t.Errorf("%s: kind %q, want %q", name, got, c.want)
 		}
 	}

@@ -1,26 +1,29 @@
-package vm
+package sandbox
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"pyro/api"
 	"pyro/internal/runtime"
 )
 
-// drivers chooses among the runtimes.
-type drivers struct {
-	isolated   []runtime.Driver
-	hostCompat runtime.Driver
+// Drivers chooses among the runtimes.
+type Drivers struct {
+	// Isolated are the drivers that isolate; RuntimeAuto takes the first.
+	Isolated []runtime.Driver
+	// HostCompat is used only when a request allows it. Optional.
+	HostCompat runtime.Driver
 
 	mu     sync.Mutex
 	usable map[string]bool // drivers whose probe has succeeded; guarded by mu
 }
 
-// choose returns the driver for a request. With allowHostCompat it tries out
+// Choose returns the driver for a request. With allowHostCompat it tries out
 // the wanted driver first, once in the life of the process if it works.
-func (d *drivers) choose(ctx context.Context, want api.Runtime, allowHostCompat bool) (runtime.Driver, error) {
-	driver, err := d.wanted(want)
+func (d *Drivers) Choose(ctx context.Context, want api.Runtime, allowHostCompat bool) (runtime.Driver, error) {
+	driver, err := d.Wanted(want)
 	if err != nil || !allowHostCompat {
 		return driver, err
 	}
@@ -28,14 +31,15 @@ func (d *drivers) choose(ctx context.Context, want api.Runtime, allowHostCompat 
 	case err == nil:
 		return driver, nil
 	case api.KindOf(err) == api.KindUnavailable:
-		return d.hostCompat, nil
+		return d.HostCompat, nil
 	default:
 		return nil, err
 	}
 }
 
-func (d *drivers) wanted(want api.Runtime) (runtime.Driver, error) {
-	for _, driver := range d.isolated {
+// Wanted returns the driver that a request names.
+func (d *Drivers) Wanted(want api.Runtime) (runtime.Driver, error) {
+	for _, driver := range d.Isolated {
 		if want == api.RuntimeAuto || string(want) == driver.Name() {
 			return driver, nil
 		}
@@ -43,7 +47,7 @@ func (d *drivers) wanted(want api.Runtime) (runtime.Driver, error) {
 	return nil, api.Errorf(api.KindUnsupported, "runtime %s is not part of this version", want).WithHint("run with --runtime gvisor")
 }
 
-func (d *drivers) probe(ctx context.Context, driver runtime.Driver) error {
+func (d *Drivers) probe(ctx context.Context, driver runtime.Driver) error {
 	d.mu.Lock()
 	known := d.usable[driver.Name()]
 	d.mu.Unlock()
@@ -62,14 +66,18 @@ func (d *drivers) probe(ctx context.Context, driver runtime.Driver) error {
 	return nil
 }
 
-// all returns every driver, host-compat last.
-func (d *drivers) all() []runtime.Driver {
-	return append(append([]runtime.Driver(nil), d.isolated...), d.hostCompat)
+// All returns every driver, host-compat last.
+func (d *Drivers) All() []runtime.Driver {
+	all := slices.Clone(d.Isolated)
+	if d.HostCompat != nil {
+		all = append(all, d.HostCompat)
+	}
+	return all
 }
 
-// named returns the driver that a record names, or nil if this version has none.
-func (d *drivers) named(name string) runtime.Driver {
-	for _, driver := range d.all() {
+// Named returns the driver that a record names, or nil if this version has none.
+func (d *Drivers) Named(name string) runtime.Driver {
+	for _, driver := range d.All() {
 		if driver.Name() == name {
 			return driver
 		}

@@ -1,7 +1,8 @@
-package vm
+package sandbox
 
 import (
 	"context"
+	"log/slog"
 	"syscall"
 	"time"
 
@@ -12,127 +13,47 @@ import (
 const (
 	// limitTime bounds how long the guest may take to say which limit was hit.
 	limitTime = 2 * time.Second
-	// lastOutputTime bounds how long a command whose sandbox is gone may take
-	// to deliver its last output, to a reader that may be stuck.
+	// lastOutputTime bounds how long a command that was killed may take to
+	// deliver its last output, to a reader that may be stuck.
 	lastOutputTime = 5 * time.Second
 	// deathTime is how much later than its commands a dying sandbox ends.
 	deathTime = 200 * time.Millisecond
 )
 
-// Run runs one command in a fresh VM and removes the VM.
-func (m *Manager) Run(ctx context.Context, req api.RunRequest, stdio Stdio) (api.ExecResult, error) {
-	// What is refused anyway is refused before the first event.
-	if err := check(req.SandboxOptions); err != nil {
-		return api.ExecResult{}, err
-	}
-	if err := checkCommand(req.Command); err != nil {
-		return api.ExecResult{}, err
-	}
-	if _, err := m.drivers.wanted(req.Runtime); err != nil {
-		return api.ExecResult{}, err
-	}
-	in, err := m.prepare(ctx, req, stdio)
-	if err != nil {
-		return api.ExecResult{}, err
-	}
-	return m.execute(ctx, in, req.Command, req.TimeoutSeconds, stdio)
+// Exec is one command in a machine. All fields are required but Dir and Logger.
+type Exec struct {
+	Machine runtime.Machine
+	// Life ends, with the reason as cause, when the machine shall end.
+	Life context.Context
+	// Where is what errors call the machine's owner: "VM vm-0123".
+	Where       string
+	Environment string
+	Argv        []string
+	Dir         string
+	Timeout     time.Duration
+	// Kill ends a command that shall not go on, for the reason given.
+	Kill func(p runtime.Process, why *api.Error)
+	// Replaceable says that a machine which is dead before the command has
+	// started is an error, so that the caller can try another one.
+	Replaceable bool
+	Logger      *slog.Logger
 }
 
-// prepare makes and starts the ephemeral VM of a Run. It is claimed for the
-// command before anything else can see it started.
-func (m *Manager) prepare(ctx context.Context, req api.RunRequest, stdio Stdio) (*instance, error) {
-	ctx, done := untilSignal(ctx, stdio.Signals)
-	defer done()
-	stdio.event(api.ExecEvent{Phase: "create", Environment: req.Environment})
-	in, err := m.create(ctx, api.CreateVMRequest{Environment: req.Environment, SandboxOptions: req.SandboxOptions}, true, stdio.pull)
-	if err != nil {
-		return nil, canceledOr(ctx, err)
-	}
-	stdio.event(api.ExecEvent{Phase: "start", VMID: in.id})
-	in.mu.Lock()
-	in.busy = true
-	in.mu.Unlock()
-	if err := m.start(ctx, in); err != nil {
-		why := api.AsError(canceledOr(ctx, err))
-		_ = m.remove(ctx, in, why) // on failure it is tried again later
-		return nil, why
-	}
-	return in, nil
-}
-
-// canceledOr returns why ctx ended if it has, else err.
-func canceledOr(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
-	}
-	if cause := context.Cause(ctx); cause != ctx.Err() {
-		return cause
-	}
-	return api.Errorf(api.KindCanceled, "the caller went away")
-}
-
-// Exec runs one command in a started VM and removes the VM, whatever happens.
-func (m *Manager) Exec(ctx context.Context, req api.ExecVMRequest, stdio Stdio) (api.ExecResult, error) {
-	if err := checkCommand(req.Command); err != nil {
-		return api.ExecResult{}, err
-	}
-	in, err := m.lookup(req.VMID)
-	if err != nil {
-		return api.ExecResult{}, err
-	}
-	if err := in.claim(); err != nil {
-		return api.ExecResult{}, err
-	}
-	return m.execute(ctx, in, req.Command, req.TimeoutSeconds, stdio)
-}
-
-// claim reserves a started VM for one command.
-func (in *instance) claim() error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	switch {
-	case in.doom != nil:
-		return notFound(in.id)
-	case in.busy:
-		return api.Errorf(api.KindConflict, "VM %s runs a command already", in.id).
-			WithHint("a VM takes one command; create another with: pyro vm create %s", in.row.Environment)
-	case in.life == nil && in.died != nil:
-		return &api.Error{Kind: in.died.Kind, Message: "VM " + in.id + " has ended: " + in.died.Message, Hint: "pyro vm start " + in.id}
-	case in.life == nil || in.life.machine == nil:
-		return api.Errorf(api.KindConflict, "VM %s is not started", in.id).WithHint("pyro vm start %s", in.id)
-	}
-	in.busy = true
-	return nil
-}
-
-// execute runs the command in the claimed VM and removes the VM.
-func (m *Manager) execute(ctx context.Context, in *instance, argv []string, timeoutSeconds int, stdio Stdio) (api.ExecResult, error) {
-	stdio.event(api.ExecEvent{Phase: "execute", VMID: in.id, ExecutionMode: in.driver.Features().Mode})
-	r := &run{m: m, in: in, stdout: counter{w: stdio.Stdout}, stderr: counter{w: stdio.Stderr}, begun: time.Now(), timeout: timeoutSeconds}
-	err := r.run(ctx, argv, stdio)
-	removeErr := m.remove(ctx, in, api.Errorf(api.KindCanceled, "VM %s is gone after its command", in.id))
-	if err != nil {
-		return api.ExecResult{}, err
-	}
-	res := r.result
-	res.VMID, res.Environment, res.ExecutionMode, res.Command = in.id, in.row.Environment, in.driver.Features().Mode, argv
-	res.StdoutBytes, res.StderrBytes = r.stdout.n.Load(), r.stderr.n.Load()
-	res.Cleanup = &api.Cleanup{Deleted: removeErr == nil, Reason: reasonPostExec, VMID: in.id}
-	if removeErr != nil {
-		res.Cleanup.Reason = removeErr.Error()
-	}
-	return res, nil
+// Run runs the command. The result tells how it ended and what it wrote; the
+// error, why there is none: the machine was taken away, or the caller went. A
+// limit of time, of resources, and the death of the machine are results.
+func (x Exec) Run(ctx context.Context, stdio Stdio) (api.ExecResult, error) {
+	r := &run{Exec: x, stdout: counter{w: stdio.Stdout}, stderr: counter{w: stdio.Stderr}, begun: time.Now()}
+	err := r.run(ctx, stdio)
+	r.result.StdoutBytes, r.result.StderrBytes = r.stdout.n.Load(), r.stderr.n.Load()
+	return r.result, err
 }
 
 // run is one command while it runs.
 type run struct {
-	m              *Manager
-	in             *instance
-	life           *life
-	machine        runtime.Machine
+	Exec
 	stdout, stderr counter
 	begun          time.Time
-	timeout        int // seconds
 	result         api.ExecResult
 }
 
@@ -143,23 +64,15 @@ type ended struct {
 }
 
 // run fills result, or returns why there is none.
-func (r *run) run(ctx context.Context, argv []string, stdio Stdio) error {
-	r.in.mu.Lock()
-	l := r.in.life
-	doom := r.in.doom
-	r.in.mu.Unlock()
-	if l == nil { // removed between its start and now
-		return r.cut(cmpError(doom, notFound(r.in.id)))
-	}
-	r.life, r.machine = l, l.machine
-	ctx, cancel := joined(ctx, l.ctx)
+func (r *run) run(ctx context.Context, stdio Stdio) error {
+	ctx, cancel := Joined(ctx, r.Life)
 	defer cancel()
-	ctx, cancelTimeout := context.WithTimeoutCause(ctx, api.Seconds(r.timeout), r.timeoutError())
+	ctx, cancelTimeout := context.WithTimeoutCause(ctx, r.Timeout, r.timeoutError())
 	defer cancelTimeout()
 
-	p, err := r.machine.Start(ctx, runtime.Command{Argv: argv, Stdin: stdio.Stdin, Stdout: &r.stdout, Stderr: &r.stderr})
+	p, err := r.Machine.Start(ctx, runtime.Command{Argv: r.Argv, Dir: r.Dir, Stdin: stdio.Stdin, Stdout: &r.stdout, Stderr: &r.stderr})
 	if err != nil {
-		return r.notStarted(ctx, argv, err)
+		return r.notStarted(ctx, err)
 	}
 	wait := make(chan ended, 1)
 	go func() {
@@ -172,24 +85,17 @@ func (r *run) run(ctx context.Context, argv []string, stdio Stdio) error {
 			return r.finish(ctx, e)
 		case sig := <-stdio.Signals:
 			if err := p.Signal(sig); err != nil {
-				r.m.log.Warn("signal not delivered", "vm", r.in.id, "signal", int(sig), "error", err)
+				r.Logger.Warn("signal not delivered", "sandbox", r.Machine.ID(), "signal", int(sig), "error", err)
 			}
-		case <-r.machine.Done():
+		case <-r.Machine.Done():
 			return r.died(ctx, wait)
 		case <-ctx.Done():
 			why := r.withLimit(r.over(ctx))
-			_ = r.m.remove(ctx, r.in, api.AsError(why)) // the only sure way to end a command; execute removes again and tells
+			r.Kill(p, api.AsError(why))
 			within(wait, lastOutputTime)
 			return r.cut(why)
 		}
 	}
-}
-
-func cmpError(a, b *api.Error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // within waits for the command's end, which a stuck reader may keep away.
@@ -217,8 +123,9 @@ func (r *run) withLimit(why error) error {
 }
 
 func (r *run) timeoutError() *api.Error {
-	return api.Errorf(api.KindTimeout, "the command in VM %s was ended after %d s, its time limit", r.in.id, r.timeout).
-		WithHint("give it more with --timeout-seconds %d", 2*r.timeout)
+	seconds := int(r.Timeout / time.Second)
+	return api.Errorf(api.KindTimeout, "the command in %s was ended after %d s, its time limit", r.Where, seconds).
+		WithHint("give it more with --timeout-seconds %d", 2*seconds)
 }
 
 // set fills the result.
@@ -228,13 +135,16 @@ func (r *run) set(code int, limit *api.Error) {
 }
 
 // notStarted judges an error of Machine.Start.
-func (r *run) notStarted(ctx context.Context, argv []string, err error) error {
+func (r *run) notStarted(ctx context.Context, err error) error {
 	if why := r.over(ctx); why != nil {
 		return r.cut(why)
 	}
 	select {
-	case <-r.machine.Done():
-		r.set(api.ExitFailure, deathOf(r.machine))
+	case <-r.Machine.Done():
+		if r.Replaceable {
+			return DeathOf(r.Machine)
+		}
+		r.set(api.ExitFailure, DeathOf(r.Machine))
 		return nil
 	default:
 	}
@@ -248,7 +158,7 @@ func (r *run) notStarted(ctx context.Context, argv []string, err error) error {
 	code := runtime.ExecExitCode(err)
 	limit := api.AsError(err)
 	if code == api.ExitNotFound {
-		limit = api.Errorf(api.KindExec, "command %q was not found in environment %s", argv[0], r.in.row.Environment).
+		limit = api.Errorf(api.KindExec, "command %q was not found in environment %s", r.Argv[0], r.Environment).
 			WithHint("check the name, or choose an environment that has it: pyro env list")
 	}
 	r.set(code, limit)
@@ -277,8 +187,8 @@ func (r *run) finish(ctx context.Context, e ended) error {
 // failed judges an error of Wait, which most often is the first sign of a death.
 func (r *run) failed(ctx context.Context, err error) error {
 	select {
-	case <-r.machine.Done():
-		r.set(api.ExitFailure, deathOf(r.machine))
+	case <-r.Machine.Done():
+		r.set(api.ExitFailure, DeathOf(r.Machine))
 		return nil
 	case <-ctx.Done():
 		return r.cut(r.over(ctx))
@@ -291,7 +201,7 @@ func (r *run) failed(ctx context.Context, err error) error {
 // commands are killed a moment before it is done.
 func (r *run) awaitDeath() {
 	select {
-	case <-r.machine.Done():
+	case <-r.Machine.Done():
 	case <-time.After(deathTime):
 	}
 }
@@ -300,12 +210,12 @@ func (r *run) awaitDeath() {
 func (r *run) limitHit() *api.Error {
 	ctx, cancel := context.WithTimeout(context.Background(), limitTime)
 	defer cancel()
-	if hit := r.machine.LimitHit(ctx); hit != nil {
+	if hit := r.Machine.LimitHit(ctx); hit != nil {
 		return hit
 	}
 	select {
-	case <-r.machine.Done():
-		return deathOf(r.machine)
+	case <-r.Machine.Done():
+		return DeathOf(r.Machine)
 	default:
 		return nil
 	}
@@ -321,17 +231,17 @@ func (r *run) died(ctx context.Context, wait <-chan ended) error {
 	if ok && e.err == nil {
 		code = e.exit.Code
 	}
-	r.set(code, deathOf(r.machine))
+	r.set(code, DeathOf(r.Machine))
 	return nil
 }
 
-// over returns why the command shall not go on, or nil. The VM's own reason
+// over returns why the command shall not go on, or nil. The machine's own reason
 // comes first: it reaches ctx a moment later.
 func (r *run) over(ctx context.Context) error {
-	if why := context.Cause(r.life.ctx); why != nil {
+	if why := context.Cause(r.Life); why != nil {
 		return why
 	}
-	return canceledOr(ctx, nil)
+	return CanceledOr(ctx, nil)
 }
 
 // cut judges a command that was ended from outside: a limit of time is a

@@ -1,4 +1,4 @@
-package vm
+package sandbox
 
 import (
 	"context"
@@ -21,13 +21,15 @@ type Stdio struct {
 	Pull  func(api.Progress)
 }
 
-func (s Stdio) event(e api.ExecEvent) {
+// Tell passes on an event.
+func (s Stdio) Tell(e api.ExecEvent) {
 	if s.Event != nil {
 		s.Event(e)
 	}
 }
 
-func (s Stdio) pull(p api.Progress) {
+// TellPull passes on the progress of an installation.
+func (s Stdio) TellPull(p api.Progress) {
 	if s.Pull != nil {
 		s.Pull(p)
 	}
@@ -47,9 +49,9 @@ func (c *counter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// untilSignal returns a context that ends when a signal comes that asks to end.
+// UntilSignal returns a context that ends when a signal comes that asks to end.
 // Calling done gives the signals back to whoever reads them next.
-func untilSignal(ctx context.Context, signals <-chan syscall.Signal) (_ context.Context, done func()) {
+func UntilSignal(ctx context.Context, signals <-chan syscall.Signal) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {

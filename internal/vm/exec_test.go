@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"pyro/api"
+	"pyro/internal/sandbox"
 )
 
 func TestRunResults(t *testing.T) {
@@ -29,7 +30,7 @@ func TestRunResults(t *testing.T) {
 		{[]string{"cat"}, 0, "input", ""},
 	} {
 		var out bytes.Buffer
-		res, err := w.Run(t.Context(), request(tc.argv...), Stdio{Stdin: strings.NewReader("input"), Stdout: &out})
+		res, err := w.Run(t.Context(), request(tc.argv...), sandbox.Stdio{Stdin: strings.NewReader("input"), Stdout: &out})
 		if err != nil {
 			t.Errorf("%q: %v", tc.argv, err)
 			continue
@@ -53,7 +54,7 @@ func TestTimeout(t *testing.T) {
 	req := request("sh", "-c", "echo before; sleep 1000")
 	req.TimeoutSeconds = 1
 	var out bytes.Buffer
-	res, err := w.Run(t.Context(), req, Stdio{Stdout: &out})
+	res, err := w.Run(t.Context(), req, sandbox.Stdio{Stdout: &out})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func TestTTLDuringCommand(t *testing.T) {
 	w := newWorld(t)
 	req := request("sleep", "1000")
 	req.TTLSeconds = 1
-	res, err := w.Run(t.Context(), req, Stdio{})
+	res, err := w.Run(t.Context(), req, sandbox.Stdio{})
 	if err != nil || res.ExitCode != 124 || res.Limit == nil || !strings.Contains(res.Limit.Hint, "--ttl-seconds") {
 		t.Errorf("%+v, limit %+v, %v", res, res.Limit, err)
 	}
@@ -93,7 +94,7 @@ func TestCommandCutOff(t *testing.T) {
 				<-ready.ready
 				cut(w, id, cancel)
 			}()
-			_, err := w.Exec(ctx, api.ExecVMRequest{VMID: id, Command: []string{"sh", "-c", "echo; sleep 1000"}, TimeoutSeconds: 600}, Stdio{Stdout: ready})
+			_, err := w.Exec(ctx, api.ExecVMRequest{VMID: id, Command: []string{"sh", "-c", "echo; sleep 1000"}, TimeoutSeconds: 600}, sandbox.Stdio{Stdout: ready})
 			wantKind(t, err, api.KindCanceled)
 			w.assertEmpty(t)
 		})
@@ -105,7 +106,7 @@ func TestOneCommandOnly(t *testing.T) {
 	id := w.started(t)
 	ready := newReady()
 	exec := func(argv ...string) error {
-		_, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: argv, TimeoutSeconds: 600}, Stdio{Stdout: ready})
+		_, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: argv, TimeoutSeconds: 600}, sandbox.Stdio{Stdout: ready})
 		return err
 	}
 	first := make(chan error)
@@ -124,7 +125,7 @@ func TestSignals(t *testing.T) {
 		<-ready.ready
 		signals <- syscall.SIGTERM
 	}()
-	res, err := w.Run(t.Context(), request("sh", "-c", "trap 'exit 5' TERM; echo; while :; do sleep 0.05; done"), Stdio{Stdout: ready, Signals: signals})
+	res, err := w.Run(t.Context(), request("sh", "-c", "trap 'exit 5' TERM; echo; while :; do sleep 0.05; done"), sandbox.Stdio{Stdout: ready, Signals: signals})
 	if err != nil || res.ExitCode != 5 {
 		t.Errorf("%+v, %v", res, err)
 	}
@@ -137,7 +138,7 @@ func TestSignalBeforeStart(t *testing.T) {
 	signals := make(chan syscall.Signal)
 	req := request("true")
 	req.Environment = "later"
-	_, err := w.Run(t.Context(), req, Stdio{Signals: signals, Pull: func(api.Progress) {
+	_, err := w.Run(t.Context(), req, sandbox.Stdio{Signals: signals, Pull: func(api.Progress) {
 		go func() {
 			signals <- syscall.SIGUSR1
 			signals <- syscall.SIGINT
@@ -162,7 +163,7 @@ func TestLimitHits(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.driver.hit = api.Errorf(tc.kind, "limit")
-		res, err := w.Run(t.Context(), request("sh", "-c", fmt.Sprintf("exit %d", tc.code)), Stdio{})
+		res, err := w.Run(t.Context(), request("sh", "-c", fmt.Sprintf("exit %d", tc.code)), sandbox.Stdio{})
 		if err != nil || res.ExitCode != tc.code || (res.Limit != nil) != tc.named || tc.named && res.Limit.Kind != tc.kind {
 			t.Errorf("%s, exit code %d: %+v, limit %v, %v", tc.kind, tc.code, res, res.Limit, err)
 		}
@@ -179,7 +180,7 @@ func TestSandboxDiesUnderCommand(t *testing.T) {
 			w.driver.die(t, id, api.Errorf(kind, "gone"))
 		}()
 		r, _ := io.Pipe() // an input without end
-		res, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"sh", "-c", "echo; sleep 1000"}, TimeoutSeconds: 600}, Stdio{Stdin: r, Stdout: ready})
+		res, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"sh", "-c", "echo; sleep 1000"}, TimeoutSeconds: 600}, sandbox.Stdio{Stdin: r, Stdout: ready})
 		if err != nil || res.ExitCode == 0 || res.Limit == nil || res.Limit.Kind != kind {
 			t.Errorf("%s: %+v, limit %v, %v", kind, res, res.Limit, err)
 		}
@@ -193,7 +194,7 @@ func TestManyRunsAtOnce(t *testing.T) {
 	for i := range 20 {
 		wg.Go(func() {
 			var out bytes.Buffer
-			res, err := w.Run(t.Context(), request("echo", fmt.Sprint(i)), Stdio{Stdout: &out})
+			res, err := w.Run(t.Context(), request("echo", fmt.Sprint(i)), sandbox.Stdio{Stdout: &out})
 			if err != nil || res.ExitCode != 0 || out.String() != fmt.Sprintf("%d\n", i) {
 				t.Errorf("%d: %+v, %q, %v", i, res, out.String(), err)
 			}

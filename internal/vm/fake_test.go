@@ -14,6 +14,7 @@ import (
 	"pyro/api"
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/host"
+	"pyro/internal/sandbox"
 	"pyro/internal/store"
 )
 
@@ -35,7 +36,7 @@ func (s *shelf) Known(_ context.Context, name string) error {
 	return nil
 }
 
-func (s *shelf) Acquire(ctx context.Context, name string) (*Image, error) {
+func (s *shelf) Acquire(ctx context.Context, name string) (*sandbox.Image, error) {
 	if err := s.Known(ctx, name); err != nil {
 		return nil, err
 	}
@@ -46,12 +47,12 @@ func (s *shelf) Acquire(ctx context.Context, name string) (*Image, error) {
 	}
 	s.held++
 	var once sync.Once
-	return &Image{Path: "/images/" + name, Digest: "sha256:" + name, Env: []string{"FROM_IMAGE=" + name}, Release: func() {
+	return &sandbox.Image{Path: "/images/" + name, Digest: "sha256:" + name, Env: []string{"FROM_IMAGE=" + name}, Release: func() {
 		once.Do(func() { s.mu.Lock(); s.held--; s.mu.Unlock() })
 	}}, nil
 }
 
-func (s *shelf) AcquireDigest(ctx context.Context, digest string) (*Image, error) {
+func (s *shelf) AcquireDigest(ctx context.Context, digest string) (*sandbox.Image, error) {
 	return s.Acquire(ctx, strings.TrimPrefix(digest, "sha256:"))
 }
 
@@ -211,18 +212,18 @@ func openWorld(t *testing.T, dir string) *world {
 	return w
 }
 
-func sandbox() api.SandboxOptions {
+func resources() api.SandboxOptions {
 	return api.SandboxOptions{VCPUCount: 1, MemMiB: 128, DiskMiB: 64, PIDLimit: 32, TTLSeconds: 600, Runtime: api.RuntimeAuto}
 }
 
 func request(argv ...string) api.RunRequest {
-	return api.RunRequest{Environment: "debian:12", SandboxOptions: sandbox(), TimeoutSeconds: 60, Command: argv}
+	return api.RunRequest{Environment: "debian:12", SandboxOptions: resources(), TimeoutSeconds: 60, Command: argv}
 }
 
 // started returns the id of a started VM.
 func (w *world) started(t *testing.T) string {
 	t.Helper()
-	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: sandbox()})
+	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: resources()})
 	if err != nil {
 		t.Fatal(err)
 	}

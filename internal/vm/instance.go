@@ -7,6 +7,7 @@ import (
 
 	"pyro/api"
 	"pyro/internal/runtime"
+	"pyro/internal/sandbox"
 	"pyro/internal/store"
 )
 
@@ -23,11 +24,11 @@ type instance struct {
 
 	mu      sync.Mutex // guards the rest
 	row     store.VM
-	image   *Image     // held for a driver that runs images; may be nil after a restart
-	life    *life      // not nil from the begin of Start until the sandbox is gone
-	died    *api.Error // why the last sandbox ended, if it did so by itself
-	busy    bool       // a command runs, or has run and the VM is about to be removed
-	doom    *api.Error // why the VM is going away, if it is
+	image   *sandbox.Image // held for a driver that runs images; may be nil after a restart
+	life    *life          // not nil from the begin of Start until the sandbox is gone
+	died    *api.Error     // why the last sandbox ended, if it did so by itself
+	busy    bool           // a command runs, or has run and the VM is about to be removed
+	doom    *api.Error     // why the VM is going away, if it is
 	removed bool
 	// A removal that failed is tried again at retry, ever more rarely.
 	retry time.Time
@@ -41,7 +42,7 @@ type life struct {
 	machine runtime.Machine // nil while it is being made
 }
 
-func newInstance(row store.VM, driver runtime.Driver, image *Image) *instance {
+func newInstance(row store.VM, driver runtime.Driver, image *sandbox.Image) *instance {
 	return &instance{id: row.ID, created: row.CreatedAt, driver: driver, act: make(chan struct{}, 1), row: row, image: image}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"pyro/api"
 	"pyro/internal/runtime"
+	"pyro/internal/sandbox"
 	"pyro/internal/store"
 )
 
@@ -19,10 +20,10 @@ func (m *Manager) Create(ctx context.Context, req api.CreateVMRequest) (api.VM, 
 }
 
 func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral bool, progress func(api.Progress)) (*instance, error) {
-	if err := check(req.SandboxOptions); err != nil {
+	if err := sandbox.Check(req.VCPUCount, req.MemMiB, req.Network); err != nil {
 		return nil, err
 	}
-	driver, err := m.drivers.choose(ctx, req.Runtime, req.AllowHostCompat)
+	driver, err := m.drivers.Choose(ctx, req.Runtime, req.AllowHostCompat)
 	if err != nil {
 		return nil, err
 	}
@@ -55,18 +56,11 @@ func newRow(req api.CreateVMRequest, driver runtime.Driver, ephemeral bool) stor
 
 // image acquires the image for the driver, pulling it if needed. host-compat
 // runs none; for it the name must only mean something.
-func (m *Manager) image(ctx context.Context, driver runtime.Driver, name string, progress func(api.Progress)) (*Image, error) {
+func (m *Manager) image(ctx context.Context, driver runtime.Driver, name string, progress func(api.Progress)) (*sandbox.Image, error) {
 	if !driver.Features().Isolated {
 		return nil, m.environments.Known(ctx, name)
 	}
-	image, err := m.environments.Acquire(ctx, name)
-	if api.KindOf(err) != api.KindNotInstalled {
-		return image, err
-	}
-	if err := m.environments.Pull(ctx, name, progress); err != nil {
-		return nil, err
-	}
-	return m.environments.Acquire(ctx, name)
+	return sandbox.AcquireOrPull(ctx, m.environments, name, progress)
 }
 
 func (in *instance) release() {
@@ -131,7 +125,7 @@ func (in *instance) beginLife() (*life, error) {
 
 // boot makes the machine and records that it runs. On error nothing is left.
 func (m *Manager) boot(ctx context.Context, in *instance, l *life) (runtime.Machine, error) {
-	ctx, cancel := joined(ctx, l.ctx)
+	ctx, cancel := sandbox.Joined(ctx, l.ctx)
 	defer cancel()
 	if err := m.holdImage(ctx, in); err != nil {
 		return nil, err
@@ -192,7 +186,7 @@ func (m *Manager) watch(in *instance, l *life) {
 	defer in.unlock()
 	in.mu.Lock()
 	mine := in.life == l && l.ctx.Err() == nil && !in.busy // a command sees to it itself
-	why := deathOf(l.machine)
+	why := sandbox.DeathOf(l.machine)
 	if mine {
 		in.died = why
 	}
@@ -204,14 +198,6 @@ func (m *Manager) watch(in *instance, l *life) {
 	if err := m.halt(context.Background(), in, why); err != nil {
 		m.log.Error("dead sandbox cannot be removed", "vm", in.id, "error", err)
 	}
-}
-
-// deathOf says why a machine ended that is done.
-func deathOf(machine runtime.Machine) *api.Error {
-	if err := machine.Err(); err != nil {
-		return api.AsError(err)
-	}
-	return api.Errorf(api.KindSandboxDied, "sandbox %s ended", machine.ID())
 }
 
 // halt removes the machine and keeps the VM. The caller holds act.
@@ -245,11 +231,4 @@ func (m *Manager) Stop(ctx context.Context, id string) (api.VM, error) {
 		}
 	}
 	return in.public(), nil
-}
-
-// joined returns a context that ends with either of two; its cause tells which.
-func joined(ctx, other context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(other, func() { cancel(context.Cause(other)) })
-	return ctx, func() { stop(); cancel(nil) }
 }

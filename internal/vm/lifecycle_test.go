@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"pyro/api"
+	"pyro/internal/sandbox"
 )
 
 func TestLifeOfAVM(t *testing.T) {
 	w := newWorld(t)
-	created, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: sandbox()})
+	created, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: resources()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func TestLifeOfAVM(t *testing.T) {
 		t.Errorf("%d VMs run", n)
 	}
 	var out bytes.Buffer
-	res, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: created.VMID, Command: []string{"sh", "-c", "echo $FROM_IMAGE; exit 3"}, TimeoutSeconds: 30}, Stdio{Stdout: &out})
+	res, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: created.VMID, Command: []string{"sh", "-c", "echo $FROM_IMAGE; exit 3"}, TimeoutSeconds: 30}, sandbox.Stdio{Stdout: &out})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,12 +47,12 @@ func TestLifeOfAVM(t *testing.T) {
 
 func TestWrongStates(t *testing.T) {
 	w := newWorld(t)
-	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: sandbox()})
+	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: resources()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	exec := api.ExecVMRequest{VMID: vm.VMID, Command: []string{"true"}, TimeoutSeconds: 30}
-	_, err = w.Exec(t.Context(), exec, Stdio{})
+	_, err = w.Exec(t.Context(), exec, sandbox.Stdio{})
 	wantKind(t, err, api.KindConflict)
 	if vm, err := w.Stop(t.Context(), vm.VMID); err != nil || vm.State != api.VMCreated {
 		t.Errorf("a created VM is stopped to %+v, %v", vm, err)
@@ -74,14 +75,14 @@ func TestWrongStates(t *testing.T) {
 			t.Errorf("%s: state %q, error %v", step.name, got.State, err)
 		}
 	}
-	_, err = w.Exec(t.Context(), exec, Stdio{})
+	_, err = w.Exec(t.Context(), exec, sandbox.Stdio{})
 	wantKind(t, err, api.KindConflict)
 	if c, err := w.Delete(t.Context(), vm.VMID); err != nil || !c.Deleted {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for name, do := range map[string]func() error{
 		"start":  func() error { _, err := w.Start(t.Context(), vm.VMID); return err },
-		"exec":   func() error { _, err := w.Exec(t.Context(), exec, Stdio{}); return err },
+		"exec":   func() error { _, err := w.Exec(t.Context(), exec, sandbox.Stdio{}); return err },
 		"stop":   func() error { _, err := w.Stop(t.Context(), vm.VMID); return err },
 		"delete": func() error { _, err := w.Delete(t.Context(), vm.VMID); return err },
 		"net":    func() error { _, err := w.NetworkInfo(t.Context(), vm.VMID); return err },
@@ -107,14 +108,14 @@ func TestRequestsRefused(t *testing.T) {
 		{"runtime vm, host allowed", func(r *api.CreateVMRequest) { r.Runtime = api.RuntimeVM; r.AllowHostCompat = true }, api.KindUnsupported},
 		{"environment", func(r *api.CreateVMRequest) { r.Environment = "nosuch" }, api.KindNotFound},
 	} {
-		req := api.CreateVMRequest{Environment: "debian:12", SandboxOptions: sandbox()}
+		req := api.CreateVMRequest{Environment: "debian:12", SandboxOptions: resources()}
 		tc.set(&req)
 		if _, err := w.Create(t.Context(), req); api.KindOf(err) != tc.kind {
 			t.Errorf("%s: %v (kind %q), want kind %q", tc.name, err, api.KindOf(err), tc.kind)
 		}
 		run := request("true")
 		run.Environment, run.SandboxOptions = req.Environment, req.SandboxOptions
-		if _, err := w.Run(t.Context(), run, Stdio{}); api.KindOf(err) != tc.kind {
+		if _, err := w.Run(t.Context(), run, sandbox.Stdio{}); api.KindOf(err) != tc.kind {
 			t.Errorf("run, %s: %v (kind %q), want kind %q", tc.name, err, api.KindOf(err), tc.kind)
 		}
 	}
@@ -141,7 +142,7 @@ func TestHostCompatOnlyIfAllowedAndNeeded(t *testing.T) {
 			w.driver.probeErr, w.driver.createErr = tc.probeErr, tc.probeErr
 			req := request("true")
 			req.AllowHostCompat = tc.allow
-			res, err := w.Run(t.Context(), req, Stdio{})
+			res, err := w.Run(t.Context(), req, sandbox.Stdio{})
 			if api.KindOf(err) != tc.kind || res.ExecutionMode != tc.mode {
 				t.Errorf("mode %q, error %v", res.ExecutionMode, err)
 			}
@@ -155,11 +156,11 @@ func TestHostCompatNeedsNoImage(t *testing.T) {
 	w.driver.probeErr = api.Errorf(api.KindUnavailable, "no user namespaces")
 	req := request("true")
 	req.Environment, req.AllowHostCompat = "later", true
-	if res, err := w.Run(t.Context(), req, Stdio{}); err != nil || res.ExecutionMode != api.HostCompat {
+	if res, err := w.Run(t.Context(), req, sandbox.Stdio{}); err != nil || res.ExecutionMode != api.HostCompat {
 		t.Errorf("%+v, %v", res, err)
 	}
 	req.Environment = "nosuch"
-	_, err := w.Run(t.Context(), req, Stdio{})
+	_, err := w.Run(t.Context(), req, sandbox.Stdio{})
 	wantKind(t, err, api.KindNotFound)
 	if w.shelf.installed["later"] {
 		t.Error("the environment was pulled")
@@ -171,7 +172,7 @@ func TestProbeOnceIfItWorks(t *testing.T) {
 	req := request("true")
 	req.AllowHostCompat = true
 	for range 3 {
-		if _, err := w.Run(t.Context(), req, Stdio{}); err != nil {
+		if _, err := w.Run(t.Context(), req, sandbox.Stdio{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -185,7 +186,7 @@ func TestPullFirst(t *testing.T) {
 	var phases []string
 	req := request("true")
 	req.Environment = "later"
-	res, err := w.Run(t.Context(), req, Stdio{
+	res, err := w.Run(t.Context(), req, sandbox.Stdio{
 		Event: func(e api.ExecEvent) { phases = append(phases, e.Phase) },
 		Pull:  func(p api.Progress) { phases = append(phases, "pull "+p.Phase) },
 	})
@@ -197,7 +198,7 @@ func TestPullFirst(t *testing.T) {
 	}
 	w.shelf.installed["later"] = false
 	w.shelf.pullErr = api.Errorf(api.KindNetwork, "mirror is down")
-	_, err = w.Run(t.Context(), req, Stdio{})
+	_, err = w.Run(t.Context(), req, sandbox.Stdio{})
 	wantKind(t, err, api.KindNetwork)
 	w.assertEmpty(t)
 }
@@ -206,7 +207,7 @@ func TestPullFirst(t *testing.T) {
 func TestDeleteDuringStart(t *testing.T) {
 	w := newWorld(t)
 	w.driver.creating = make(chan struct{})
-	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: sandbox()})
+	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: resources()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func TestDeleteDuringStart(t *testing.T) {
 func TestStartFailsAndCanBeTriedAgain(t *testing.T) {
 	w := newWorld(t)
 	w.driver.createErr = api.Errorf(api.KindUnavailable, "no memory")
-	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: sandbox()})
+	vm, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: resources()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +253,7 @@ func TestDeathOfIdleVM(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	_, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"true"}, TimeoutSeconds: 1}, Stdio{})
+	_, err := w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"true"}, TimeoutSeconds: 1}, sandbox.Stdio{})
 	wantKind(t, err, api.KindMemoryLimit)
 	if vm, err := w.Start(t.Context(), id); err != nil || vm.State != api.VMStarted {
 		t.Errorf("%+v, %v", vm, err)
@@ -279,7 +280,7 @@ func TestFailedRemovalIsTriedAgain(t *testing.T) {
 
 func TestTTL(t *testing.T) {
 	w := newWorld(t)
-	opts := sandbox()
+	opts := resources()
 	opts.TTLSeconds = 1
 	if _, err := w.Create(t.Context(), api.CreateVMRequest{Environment: "debian:12", SandboxOptions: opts}); err != nil {
 		t.Fatal(err)
@@ -327,7 +328,7 @@ func TestStormOfCalls(t *testing.T) {
 			func() { w.Delete(t.Context(), id) },
 			func() { w.ReapExpired(t.Context()) },
 			func() {
-				w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"sleep", "0.05"}, TimeoutSeconds: 5}, Stdio{})
+				w.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"sleep", "0.05"}, TimeoutSeconds: 5}, sandbox.Stdio{})
 			},
 		} {
 			wg.Go(do)
@@ -343,7 +344,7 @@ func TestJoined(t *testing.T) {
 		a, cancelA := context.WithCancelCause(t.Context())
 		b, cancelB := context.WithCancelCause(t.Context())
 		defer cancelA(nil)
-		ctx, stop := joined(a, b)
+		ctx, stop := sandbox.Joined(a, b)
 		defer stop()
 		why := api.Errorf(api.KindCanceled, "b")
 		cancelB(why)

@@ -2,10 +2,12 @@ package vm
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"pyro/api"
 	"pyro/internal/runtime"
+	"pyro/internal/sandbox"
 	"pyro/internal/store"
 )
 
@@ -32,7 +34,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, row := range rows {
 		known[row.ID] = true
-		driver := m.drivers.named(row.Driver)
+		driver := m.drivers.Named(row.Driver)
 		if driver == nil {
 			m.log.Warn("VM of an unknown runtime is left alone", "vm", row.ID, "runtime", row.Driver)
 			continue
@@ -96,11 +98,12 @@ func (m *Manager) reunite(ctx context.Context, in *instance) {
 	}
 }
 
-// removeUnknown removes the machines that no record knows.
+// removeUnknown removes the machines that no record knows. Those of workspaces
+// have records elsewhere.
 func (m *Manager) removeUnknown(ctx context.Context, known map[string]bool) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, driver := range m.drivers.all() {
+	for _, driver := range m.drivers.All() {
 		ids, err := driver.List(ctx)
 		if api.KindOf(err) == api.KindUnavailable || api.KindOf(err) == api.KindUnsupported {
 			continue // what cannot run here has left nothing here
@@ -109,7 +112,7 @@ func (m *Manager) removeUnknown(ctx context.Context, known map[string]bool) erro
 			return err
 		}
 		for _, id := range ids {
-			if known[id] {
+			if known[id] || strings.HasPrefix(id, sandbox.WorkspacePrefix) {
 				continue
 			}
 			wg.Go(func() {

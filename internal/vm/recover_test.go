@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"pyro/api"
+	"pyro/internal/sandbox"
 	"pyro/internal/store"
 )
 
@@ -99,7 +100,7 @@ func TestAdoptedVMRunsItsCommand(t *testing.T) {
 	if second.shelf.held != 1 {
 		t.Errorf("%d images are held", second.shelf.held)
 	}
-	res, err := second.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"true"}, TimeoutSeconds: 30}, Stdio{})
+	res, err := second.Exec(t.Context(), api.ExecVMRequest{VMID: id, Command: []string{"true"}, TimeoutSeconds: 30}, sandbox.Stdio{})
 	if err != nil || res.ExitCode != 0 {
 		t.Errorf("%+v, %v", res, err)
 	}

@@ -37,7 +37,6 @@ package vm
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
@@ -47,35 +46,14 @@ import (
 
 	"pyro/api"
 	"pyro/internal/runtime"
+	"pyro/internal/sandbox"
 	"pyro/internal/store"
 )
-
-// Environments gives the images that VMs start from.
-type Environments interface {
-	// Acquire holds the installed environment's image until Release. The error
-	// is of kind not_installed if the name is known but not in the cache.
-	Acquire(ctx context.Context, name string) (*Image, error)
-	// AcquireDigest holds the image with the digest. The error is of kind
-	// not_found if it is not in the cache.
-	AcquireDigest(ctx context.Context, digest string) (*Image, error)
-	// Pull installs the environment. progress is not nil.
-	Pull(ctx context.Context, name string, progress func(api.Progress)) error
-	// Known gives kind not_found for a name that means nothing.
-	Known(ctx context.Context, name string) error
-}
-
-// Image is an environment's image that will not go away before Release.
-type Image struct {
-	Path    string   // the EROFS file
-	Digest  string   // sha256:...
-	Env     []string // variables that the image's configuration sets
-	Release func()   // required; called once
-}
 
 // Options are the settings of a Manager. All are required but Logger.
 type Options struct {
 	Store        *store.Store
-	Environments Environments
+	Environments sandbox.Environments
 	// Isolated are the drivers that isolate; RuntimeAuto takes the first.
 	Isolated []runtime.Driver
 	// HostCompat is used only when a request allows it.
@@ -87,8 +65,8 @@ type Options struct {
 // concurrent use; Recover comes first.
 type Manager struct {
 	store        *store.Store
-	environments Environments
-	drivers      drivers
+	environments sandbox.Environments
+	drivers      sandbox.Drivers
 	log          *slog.Logger
 
 	mu  sync.Mutex
@@ -99,7 +77,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	return &Manager{
 		store: o.Store, environments: o.Environments, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		drivers: drivers{isolated: o.Isolated, hostCompat: o.HostCompat},
+		drivers: sandbox.Drivers{Isolated: o.Isolated, HostCompat: o.HostCompat},
 		vms:     map[string]*instance{},
 	}
 }

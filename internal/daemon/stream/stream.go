@@ -20,11 +20,11 @@ import (
 
 	"pyro/api"
 	"pyro/internal/frame"
-	"pyro/internal/vm"
+	"pyro/internal/sandbox"
 )
 
 // Run runs the command of a call and connects it with its caller.
-type Run func(context.Context, vm.Stdio) (api.ExecResult, error)
+type Run func(context.Context, sandbox.Stdio) (api.ExecResult, error)
 
 // Serve upgrades the connection, runs the command, and sends the last frame. r
 // reads from conn and may hold bytes that were read ahead. The error is what
@@ -40,7 +40,7 @@ func Serve(ctx context.Context, conn net.Conn, r *bufio.Reader, run Run) error {
 		_ = out.Write(api.FrameStdinTaken, binary.BigEndian.AppendUint32(nil, uint32(taken)))
 	}))
 	go in.read(r)
-	res, err := run(ctx, vm.Stdio{
+	res, err := run(ctx, sandbox.Stdio{
 		Stdin: in.stdin, Stdout: out.Stream(api.FrameStdout), Stderr: out.Stream(api.FrameStderr), Signals: in.signals,
 		Event: func(e api.ExecEvent) { _ = out.WriteJSON(api.FrameEvent, e) },
 		Pull:  func(p api.Progress) { _ = out.WriteJSON(api.FramePull, p) },

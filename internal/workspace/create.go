@@ -1,0 +1,163 @@
+package workspace
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"pyro/api"
+	"pyro/internal/runtime"
+	"pyro/internal/sandbox"
+	"pyro/internal/seed"
+	"pyro/internal/store"
+	"pyro/internal/tree"
+)
+
+// Create makes a workspace and starts it. An environment that is not installed
+// is pulled first.
+func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, progress func(api.Progress)) (api.Workspace, error) {
+	if err := sandbox.Check(req.VCPUCount, req.MemMiB, req.Network); err != nil {
+		return api.Workspace{}, err
+	}
+	driver, err := m.drivers.Wanted(req.Runtime)
+	if err != nil {
+		return api.Workspace{}, err
+	}
+	var source *seed.Source
+	if req.SeedPath != "" {
+		if source, err = seed.Open(req.SeedPath); err != nil {
+			return api.Workspace{}, err
+		}
+		defer source.Close()
+	}
+	if err := m.room(nil, 0); err != nil {
+		return api.Workspace{}, err
+	}
+	image, err := sandbox.AcquireOrPull(ctx, m.environments, req.Environment, progress)
+	if err != nil {
+		return api.Workspace{}, err
+	}
+	row := newRow(req, driver, image)
+	in := newInstance(m.folder(row.ID), row, driver, image)
+	report, err := m.create(ctx, in, source, req.Strict)
+	if err != nil {
+		m.destroy(in)
+		return api.Workspace{}, sandbox.CanceledOr(ctx, err)
+	}
+	w := in.public()
+	w.Warnings, w.WarningsDropped = warnings(report.Warnings), report.Dropped
+	return w, nil
+}
+
+func newRow(req api.CreateWorkspaceRequest, driver runtime.Driver, image *sandbox.Image) store.Workspace {
+	t := now()
+	row := store.Workspace{
+		ID: newID(), Environment: req.Environment, ImageDigest: image.Digest, Driver: driver.Name(), State: store.WorkspaceCreating,
+		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds, Network: req.Network,
+		SeedMode: string(api.SeedEmpty), DiskSource: api.Baseline, CreatedAt: t, LastActivityAt: t,
+	}
+	if req.SeedPath != "" {
+		row.SeedPath = req.SeedPath
+	}
+	if req.TTLSeconds > 0 {
+		row.ExpiresAt = t.Add(api.Seconds(req.TTLSeconds))
+	}
+	return row
+}
+
+// create does what can be undone by destroy.
+func (m *Manager) create(ctx context.Context, in *instance, source *seed.Source, strict bool) (seed.Report, error) {
+	if err := m.store.InsertWorkspace(ctx, in.row); err != nil {
+		return seed.Report{}, err
+	}
+	if err := m.hit("create-recorded"); err != nil {
+		return seed.Report{}, err
+	}
+	for _, dir := range []string{in.dir, in.tmp(), in.disks()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return seed.Report{}, storageError("folder "+dir, err)
+		}
+	}
+	sums := &seed.Sums{}
+	report, err := m.writeSeed(ctx, in, source, strict, sums)
+	if err != nil {
+		return report, err
+	}
+	if err := m.hit("create-seeded"); err != nil {
+		return report, err
+	}
+	described := make(chan error, 1) // hashing the seed and syncing it take as long as booting
+	go func() { described <- m.describeSeed(in) }()
+	l, err := m.boot(ctx, in, 1, state{base: in.seedPath()}, in.commandLog())
+	if describeErr := <-described; err == nil && describeErr != nil {
+		m.discard(in, l)
+		err = describeErr
+	}
+	if err != nil {
+		return report, err
+	}
+	err = m.set(ctx, in, true, func(r *store.Workspace) {
+		r.State, r.Machine, r.Generation = store.WorkspaceStarted, l.machine.ID(), 1
+		if source != nil {
+			r.SeedMode, r.SeedEntries, r.SeedBytes = string(report.Mode), report.Entries, report.Bytes
+		}
+	})
+	if err == nil {
+		err = m.hit("create-committed")
+	}
+	if err != nil {
+		m.discard(in, l)
+		return report, err
+	}
+	m.measure(in)
+	m.live(in, l)
+	m.add(in)
+	m.learnSeed(in, sums)
+	return report, nil
+}
+
+// writeSeed writes the image that /workspace begins with.
+func (m *Manager) writeSeed(ctx context.Context, in *instance, source *seed.Source, strict bool, sums *seed.Sums) (seed.Report, error) {
+	t, err := tree.New(in.tmp())
+	if err != nil {
+		return seed.Report{}, err
+	}
+	defer t.Close()
+	if err := t.Put(api.WorkspacePath, &tree.Node{Type: tree.Dir, Mode: 0o755, ModTime: time.Now()}, nil); err != nil {
+		return seed.Report{}, err
+	}
+	var report seed.Report
+	if source != nil {
+		if report, err = source.Read(ctx, t, api.WorkspacePath, seed.Options{Strict: strict, Sums: sums}); err != nil {
+			return report, err
+		}
+	}
+	if err := m.room(in, report.Bytes); err != nil {
+		return report, err
+	}
+	v := &view{tree: t}
+	return report, v.writeImage(in.seedPath())
+}
+
+// describeSeed makes sure that the seed is on the disk, and writes seed.json.
+func (m *Manager) describeSeed(in *instance) error {
+	info, err := describeFile(in.seedPath())
+	if err != nil {
+		return storageError(in.what(), err)
+	}
+	m.checked.note(in.seedPath(), info)
+	mf := manifest{Created: now(), Files: map[string]fileInfo{seedFile: info}}
+	if err := writeJSON(filepath.Join(in.dir, seedInfoFile), mf); err != nil {
+		return storageError(in.what(), err)
+	}
+	return storageErrorOrNil(in.what(), syncDir(in.dir))
+}
+
+func warnings(list []seed.Warning) []api.Warning {
+	var out []api.Warning
+	for _, w := range list {
+		out = append(out, api.Warning{Path: validText(w.Path), Reason: w.Reason})
+	}
+	return out
+}

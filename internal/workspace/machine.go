@@ -1,0 +1,322 @@
+package workspace
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"pyro/api"
+	"pyro/internal/commandlog"
+	"pyro/internal/erofs"
+	"pyro/internal/runtime"
+	"pyro/internal/sandbox"
+	"pyro/internal/store"
+)
+
+// boot makes a machine that begins with st. On error nothing of it is left. The
+// caller holds in.act.
+func (m *Manager) boot(ctx context.Context, in *instance, generation int, st state, log *commandlog.Log) (*life, error) {
+	if err := m.holdImage(ctx, in); err != nil {
+		return nil, err
+	}
+	spec := in.spec(generation)
+	spec.Workspace, spec.Disk = st.base, st.disk
+	if st.disk != "" {
+		if err := m.adapt(ctx, in, st, &spec); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.hit("boot"); err != nil {
+		return nil, err
+	}
+	machine, err := in.driver.Create(ctx, spec)
+	if spec.Layer != "" {
+		m.removeAll(filepath.Dir(spec.Layer))
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := newLife(machine, spec.Workspace, log)
+	if err := m.hit("booted"); err != nil {
+		m.discard(in, l)
+		return nil, err
+	}
+	return l, nil
+}
+
+// discard removes a machine that is not, or no more, the workspace's.
+func (m *Manager) discard(in *instance, l *life) {
+	m.discardMachine(in, l.machine.ID())
+	l.machine.Close()
+}
+
+func (m *Manager) discardMachine(in *instance, id string) {
+	if err := in.driver.Remove(context.Background(), id); err != nil {
+		m.log.Error("machine cannot be removed, trying again at the next start", "workspace", in.id, "machine", id, "error", err)
+	}
+}
+
+// adapt turns a disk that this version of the driver does not take into what it
+// does: the layer of the root as a tar, that of /workspace in an image.
+func (m *Manager) adapt(ctx context.Context, in *instance, st state, spec *runtime.Spec) (err error) {
+	disk, err := in.openDisk(st.disk)
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	if disk.Starts() {
+		return nil
+	}
+	m.log.Info("a saved disk is converted for this version of the runtime", "workspace", in.id, "disk", st.disk)
+	dir, err := in.newTemp()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			m.removeAll(dir)
+		}
+	}()
+	spec.Disk, spec.Layer = "", filepath.Join(dir, "root.tar")
+	layer, err := os.Create(spec.Layer)
+	if err != nil {
+		return storageError(in.what(), err)
+	}
+	defer layer.Close()
+	if err := disk.WriteLayer(ctx, runtime.RootMount, layer); err != nil {
+		return err
+	}
+	v, err := in.view(ctx, st)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	image, err := in.newTemp() // lives on as the base of the machine's disks
+	if err != nil {
+		return err
+	}
+	spec.Workspace = filepath.Join(image, ownBase)
+	return v.writeImage(spec.Workspace)
+}
+
+// openDisk opens a saved disk for reading.
+func (in *instance) openDisk(dir string) (runtime.Disk, error) {
+	reader, ok := in.driver.(runtime.DiskReader)
+	if !ok {
+		return nil, api.Errorf(api.KindUnsupported, "the runtime %s cannot read saved disks", in.driver.Name())
+	}
+	return reader.OpenDisk(dir)
+}
+
+// holdImage acquires the environment's image again if a restart has let go of it.
+func (m *Manager) holdImage(ctx context.Context, in *instance) error {
+	in.mu.Lock()
+	missing, digest, name := in.image == nil, in.row.ImageDigest, in.row.Environment
+	in.mu.Unlock()
+	if !missing {
+		return nil
+	}
+	image, err := m.environments.AcquireDigest(ctx, digest)
+	if err != nil {
+		return api.Errorf(api.KindOf(err), "the image of %s, environment %s, is gone: %w", in.what(), name, err).
+			WithHint("nothing else fits what the workspace has written; if another host has it, move it here with: pyro env import")
+	}
+	in.mu.Lock()
+	in.image = image
+	in.mu.Unlock()
+	return nil
+}
+
+// ready returns the life of a started workspace, starting it if needed.
+func (m *Manager) ready(ctx context.Context, in *instance) (*life, error) {
+	in.used()
+	if l := in.currentLife(); l != nil {
+		return l, nil
+	}
+	if err := in.lock(ctx, in.act); err != nil {
+		return nil, err
+	}
+	defer in.act.unlock()
+	return m.start(ctx, in)
+}
+
+// onMachine gives f the machine of a workspace, which is started if needed. A
+// machine that turns out to have died by itself is replaced, once: whoever comes
+// first after a crash is not the one to suffer from it.
+func (m *Manager) onMachine(ctx context.Context, in *instance, f func(l *life) error) error {
+	for again := false; ; again = true {
+		l, err := m.ready(ctx, in)
+		if err == nil {
+			err = f(l)
+		}
+		if err == nil {
+			return nil
+		}
+		if again || l == nil || !in.replaced(ctx, l) {
+			return sandbox.CanceledOr(ctx, err)
+		}
+	}
+}
+
+// replaced says whether the machine has died by itself, and returns when that is
+// on record.
+func (in *instance) replaced(ctx context.Context, l *life) bool {
+	select {
+	case <-l.machine.Done():
+	default:
+		return false
+	}
+	select {
+	case <-l.ctx.Done(): // by watch, or by who took the machine away
+	case <-ctx.Done():
+		return false
+	}
+	if why := api.AsError(sandbox.DeathOf(l.machine)); context.Cause(l.ctx).Error() != why.Error() {
+		return false
+	}
+	if in.lock(ctx, in.act) != nil {
+		return false
+	}
+	in.act.unlock()
+	return true
+}
+
+// start starts the workspace from where it was saved. The caller holds in.act.
+func (m *Manager) start(ctx context.Context, in *instance) (*life, error) {
+	in.mu.Lock()
+	l, row, doom := in.life, in.row, in.doom
+	in.mu.Unlock()
+	if l != nil || doom != nil {
+		if doom != nil {
+			return nil, notFound(in.id)
+		}
+		return l, nil
+	}
+	st, err := m.stateOf(in, row.Disk)
+	if err != nil {
+		return nil, err
+	}
+	generation := row.Generation + 1
+	if l, err = m.boot(ctx, in, generation, st, in.commandLog()); err != nil {
+		return nil, err
+	}
+	err = m.set(ctx, in, false, func(r *store.Workspace) {
+		r.State, r.Machine, r.Generation = store.WorkspaceStarted, l.machine.ID(), generation
+		if rec := recovery(*r); rec != nil && rec.RestoredAt.IsZero() {
+			rec.RestoredAt = now()
+			setRecovery(r, *rec)
+		}
+	})
+	if err != nil {
+		m.discard(in, l)
+		return nil, err
+	}
+	if !m.live(in, l) {
+		m.discard(in, l)
+		return nil, notFound(in.id)
+	}
+	return l, nil
+}
+
+// live gives the workspace its machine, unless it is being deleted.
+func (m *Manager) live(in *instance, l *life) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.doom != nil {
+		return false
+	}
+	in.life = l
+	go m.watch(in, l)
+	go m.autosave(in, l)
+	return true
+}
+
+// watch notes the death of a machine that nobody asked to end.
+func (m *Manager) watch(in *instance, l *life) {
+	select {
+	case <-l.ctx.Done():
+		return
+	case <-l.machine.Done():
+	}
+	in.act.lock()
+	defer in.act.unlock()
+	if in.currentLife() != l {
+		return
+	}
+	why := sandbox.DeathOf(l.machine)
+	m.log.Warn("sandbox ended by itself", "workspace", in.id, "error", why)
+	in.takeLife(why)
+	m.removals.Add(1)
+	defer m.removals.Add(-1)
+	m.lost(in, why.Message)
+	m.discard(in, l)
+}
+
+// lost records that the machine is gone and what it will come back with. The
+// caller holds in.act.
+func (m *Manager) lost(in *instance, reason string) {
+	err := m.set(context.Background(), in, true, func(r *store.Workspace) {
+		r.State, r.Machine = store.WorkspaceStopped, ""
+		rec := api.Recovery{Reason: reason, LostAt: now(), Source: r.DiskSource, SavedAt: r.SavedAt}
+		if r.Disk == "" {
+			rec.Source, rec.SavedAt = api.Baseline, r.CreatedAt
+		}
+		setRecovery(r, rec)
+	})
+	if err != nil {
+		m.log.Error("the loss of a sandbox is not recorded", "workspace", in.id, "error", err)
+	}
+}
+
+// Start starts a stopped workspace.
+func (m *Manager) Start(ctx context.Context, id string) (api.Workspace, error) {
+	in, err := m.lookup(id)
+	if err != nil {
+		return api.Workspace{}, err
+	}
+	if _, err := m.ready(ctx, in); err != nil {
+		return api.Workspace{}, err
+	}
+	return in.public(), nil
+}
+
+// Stop saves the disk and ends the machine.
+func (m *Manager) Stop(ctx context.Context, id string) (api.Workspace, error) {
+	in, err := m.lookup(id)
+	if err != nil {
+		return api.Workspace{}, err
+	}
+	if err := in.lock(ctx, in.act); err != nil {
+		return api.Workspace{}, err
+	}
+	defer in.act.unlock()
+	l := in.currentLife()
+	if l == nil {
+		return in.public(), nil
+	}
+	if err := m.save(ctx, in, l); err != nil {
+		return api.Workspace{}, err
+	}
+	in.takeLife(api.Errorf(api.KindCanceled, "%s was stopped", in.what()))
+	err = m.set(ctx, in, true, func(r *store.Workspace) { r.State, r.Machine = store.WorkspaceStopped, "" })
+	m.discard(in, l)
+	if err != nil {
+		return api.Workspace{}, err
+	}
+	return in.public(), nil
+}
+
+// writeImage writes the view's /workspace as an image.
+func (v *view) writeImage(path string) error {
+	sub, err := v.tree.Sub(api.WorkspacePath)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return storageError("image "+path, err)
+	}
+	defer f.Close()
+	_, err = erofs.Write(f, sub, erofs.WriteOptions{})
+	return err // describe syncs it
+}
