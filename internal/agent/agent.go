@@ -7,6 +7,9 @@
 // host processes reach through the second mode, relay, whose stdin and stdout
 // they hold.
 //
+// The third mode, unpack, is not a server: it puts files that come in on stdin
+// into the workspace, all or none, and ends. Package unpack tells how.
+//
 // It must stay small: every sandbox pays for its memory and its start.
 package agent
 

@@ -2,6 +2,7 @@ package unpack
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -161,7 +162,7 @@ func FuzzUnpack(f *testing.F) {
 			}
 			return
 		}
-		if _, ok := err.(*Error); !ok {
+		if _, ok := errors.AsType[*Error](err); !ok {
 			t.Errorf("error of type %T", err)
 		}
 		if diff := cmp.Diff(before, everything(t, root)); diff != "" {

@@ -32,7 +32,10 @@
 // first push is a single rename. Folders that are on both sides are merged.
 // What stands in the way changes places with the new entry (RENAME_EXCHANGE): no
 // name is missing at any moment. Each step is noted in a list; after an error the
-// list is run backwards. Signals, and a host that went away, are not heard any more.
+// list is run backwards. Signals, and a host that went away, are not heard any
+// more. An overlay copies what it moves to its upper layer first, so that
+// replacing a file of the lower one needs room for the old content too, until the
+// end; this is the one way for a full disk to show here.
 //
 // # Who wins
 //
