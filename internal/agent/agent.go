@@ -1,7 +1,9 @@
 // Package agent is the guest side of pyro: the first process of a sandbox.
 //
-// As init it prepares the guest, reaps orphans, sets the limit of processes
-// and serves the protocol of package wire on two kinds of streams: a pair of
+// As init it prepares the guest, reaps orphans, sets the limit of processes, owns
+// the shells and services, which so outlive every process of the host (see
+// packages shell and service; what they say of themselves is the truth), and
+// serves the protocol of package wire on two kinds of streams: a pair of
 // pipes that the host handed over at start (file descriptors 3 and 4), which
 // end when that host process ends, and an abstract unix socket, which later
 // host processes reach through the second mode, relay, whose stdin and stdout

@@ -3,8 +3,6 @@ package agent
 import (
 	"encoding/json"
 	"net"
-	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,61 +64,6 @@ func TestServeEndsAtAForeignFrame(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
-}
-
-func TestParseStat(t *testing.T) {
-	tail := " S 1 7 8 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 55 1000 3 0 0\n"
-	for _, name := range []string{"sh", "a b", "a) b", "((", ") Z 1 1"} {
-		p, err := parseStat(9, []byte("9 ("+name+")"+tail))
-		if err != nil {
-			t.Errorf("%q: %v", name, err)
-			continue
-		}
-		want := process{pid: 9, name: name, session: 8, rss: 3 * int64(os.Getpagesize())}
-		if diff := cmp.Diff(want, p, cmp.AllowUnexported(process{})); diff != "" {
-			t.Errorf("%q (-want +got):\n%s", name, diff)
-		}
-	}
-	for _, bad := range []string{"", "9", "9 (sh", "9 (sh) S 1", "9 )sh( S"} {
-		if _, err := parseStat(9, []byte(bad)); err == nil {
-			t.Errorf("parseStat(%q) gave no error", bad)
-		}
-	}
-}
-
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("9 (sh) S 1 7 8 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 55 1000 3 0 0\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		_, _ = parseStat(1, b) // must not panic
-	})
-}
-
-func TestKillSession(t *testing.T) {
-	cmd := exec.Command("sh", "-c", "sleep 1000 & sleep 1000 & echo; wait")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if err := killSession(cmd.Process.Pid, syscall.Kill); err != nil {
-		t.Error(err)
-	}
-	_ = cmd.Wait()
-	all, err := processes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range all {
-		if p.session == cmd.Process.Pid && !p.zombie {
-			t.Errorf("process %d of the session still runs", p.pid)
-		}
-	}
 }
 
 func FuzzServe(f *testing.F) {

@@ -5,18 +5,24 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"os/signal"
 	"runtime"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"pyro/internal/agent/process"
+	"pyro/internal/agent/service"
+	"pyro/internal/agent/shell"
+	"pyro/internal/agent/spool"
 	"pyro/internal/agent/wire"
 )
 
 // socketName is the abstract socket that relay connects to.
 const socketName = "@pyro-agent"
+
+// outputDir is where shells and services keep their output.
+const outputDir = "/run/pyro/agent"
 
 // spareThreads is how many idle threads the agent keeps. At the limit of
 // processes the Go runtime could not make a new one and would crash; with
@@ -29,13 +35,13 @@ func runInit(pidLimit int) int {
 	g := &guest{kill: syscall.Kill}
 	g.problem("folder /workspace", os.MkdirAll("/workspace", 0o755))
 	g.problem("folder /tmp", diskTmp())
+	g.problem("shells and services", g.supervise())
 	keepThreads(spareThreads)
 	if pidLimit > 0 {
 		pids, err := limitPIDs(pidLimit)
 		g.problem("process limit", err)
 		g.pids = pids
 	}
-	go reap()
 
 	listener, err := net.Listen("unix", socketName)
 	if err != nil {
@@ -113,18 +119,29 @@ func keepThreads(n int) {
 	release.Done()
 }
 
-// reap collects the orphans that every init inherits.
-func reap() {
-	children := make(chan os.Signal, 1)
-	signal.Notify(children, syscall.SIGCHLD)
-	for range children {
-		for {
-			pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
-			if pid <= 0 && err != syscall.EINTR {
-				break
-			}
+// supervise makes the guest ready for shells and services, and begins to
+// collect its children. It must come before the limit of processes, which takes
+// the cgroups out of sight.
+func (g *guest) supervise() error {
+	processes, err := process.NewTable()
+	if err != nil {
+		return err
+	}
+	go processes.Reap()
+	groups := &process.Groups{}
+	if dir, err := ownCgroup(); err == nil {
+		if found, err := process.OpenGroups(dir); err == nil {
+			groups = found
 		}
 	}
+	// What is there is of an earlier life of this disk. That the folder cannot
+	// be made is no reason to fail: output is kept in memory then.
+	_ = os.RemoveAll(outputDir)
+	_ = os.MkdirAll(outputDir, 0o700)
+	pump := &spool.Pump{}
+	g.shells = shell.NewSet(outputDir, processes, pump)
+	g.services = service.NewSet(outputDir, processes, groups, pump)
+	return nil
 }
 
 // peerIsRoot keeps the guest's ordinary users from the agent's powers.
@@ -145,7 +162,9 @@ func peerIsRoot(conn net.Conn) bool {
 type guest struct {
 	pids     *pidCgroup
 	problems []string
-	kill     killer
+	kill     process.Kill
+	shells   *shell.Set   // nil if there can be none
+	services *service.Set // nil if there can be none
 }
 
 func (g *guest) problem(what string, err error) {

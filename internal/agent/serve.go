@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"sync"
 
 	"pyro/internal/agent/wire"
 	"pyro/internal/frame"
@@ -22,13 +24,29 @@ func (p pipePair) Close() error {
 	return p.in.Close()
 }
 
-// serve answers the calls of one stream until it ends.
-func (g *guest) serve(stream io.ReadWriter) {
-	out := frame.NewWriter(stream)
-	if out.WriteJSON(wire.FrameHello, g.hello()) != nil {
+// maxCalls is how many calls of one stream may run at the same time.
+const maxCalls = 256
+
+// stream is one connection of the host.
+type stream struct {
+	guest *guest
+	out   *frame.Writer
+	slots chan struct{} // holds one for each call that runs
+	calls sync.WaitGroup
+	late  sync.Mutex // held while a late result is made and sent, so that there is one at a time
+}
+
+// serve answers the calls of one connection until it ends, and returns when
+// none of them runs any more.
+func (g *guest) serve(conn io.ReadWriter) {
+	s := &stream{guest: g, out: frame.NewWriter(conn), slots: make(chan struct{}, maxCalls)}
+	if s.out.WriteJSON(wire.FrameHello, g.hello()) != nil {
 		return
 	}
-	in := frame.NewReader(stream)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer s.calls.Wait()
+	defer cancel()
+	in := frame.NewReader(conn)
 	for {
 		t, payload, err := in.Next()
 		if err != nil || t != wire.FrameCall {
@@ -38,41 +56,49 @@ func (g *guest) serve(stream io.ReadWriter) {
 		if json.Unmarshal(payload, &call) != nil {
 			return
 		}
-		reply := wire.Reply{ID: call.ID}
-		result, err := g.answer(call)
-		if err == nil {
-			reply.Result, err = json.Marshal(result)
+		select {
+		case s.slots <- struct{}{}:
+		default:
+			if s.send(call.ID, nil, fmt.Errorf("%d calls run already, the most that may", maxCalls)) != nil {
+				return
+			}
+			continue
 		}
-		if err != nil {
-			reply.Error = err.Error()
-		}
-		if out.WriteJSON(wire.FrameReply, reply) != nil {
-			return
-		}
+		s.calls.Go(func() {
+			defer func() { <-s.slots }()
+			// An error means that the stream has ended, which the loop notices.
+			_ = s.reply(ctx, call)
+		})
 	}
 }
 
-func (g *guest) answer(call wire.Call) (any, error) {
-	switch call.Method {
-	case wire.Ping:
-		return struct{}{}, nil
-	case wire.Stats:
-		return g.stats()
-	case wire.KillLargest:
-		var p wire.KillLargestParams
-		if err := json.Unmarshal(call.Params, &p); err != nil {
-			return nil, err
-		}
-		return killLargest(p.MinRSSBytes, g.kill)
-	case wire.KillSession:
-		var p wire.KillSessionParams
-		if err := json.Unmarshal(call.Params, &p); err != nil {
-			return nil, err
-		}
-		return struct{}{}, killSession(p.PID, g.kill)
+// reply makes one call and sends its answer.
+func (s *stream) reply(ctx context.Context, call wire.Call) error {
+	result, err := s.guest.answer(ctx, call)
+	if make, ok := result.(late); ok && err == nil {
+		s.late.Lock()
+		defer s.late.Unlock()
+		result, err = make()
 	}
-	return nil, fmt.Errorf("method %q is not known", call.Method)
+	return s.send(call.ID, result, err)
 }
+
+func (s *stream) send(id uint64, result any, err error) error {
+	reply := wire.Reply{ID: id}
+	if err == nil {
+		reply.Result, err = json.Marshal(result)
+	}
+	if err == nil && len(reply.Result) > frame.MaxPayload-replyOverhead {
+		err = fmt.Errorf("the answer has %d bytes, which no frame can carry", len(reply.Result))
+	}
+	if err != nil {
+		setError(&reply, err)
+	}
+	return s.out.WriteJSON(wire.FrameReply, reply)
+}
+
+// replyOverhead is more than a reply has beside its result.
+const replyOverhead = 1 << 10
 
 // relay joins stdin and stdout to the agent's socket. The host runs it in the
 // guest to reach an agent whose pipes it does not hold.

@@ -66,7 +66,8 @@ func readHello(in *frame.Reader) (Hello, error) {
 	return h, nil
 }
 
-// Call makes one call and decodes the answer into result, which may be nil.
+// Call makes one call and decodes the answer into result, which may be nil. If
+// ctx ends first, the answer is dropped; the agent may still do what was asked.
 func (c *Client) Call(ctx context.Context, method Method, params, result any) error {
 	call := Call{Method: method}
 	if params != nil {
@@ -93,6 +94,9 @@ func (c *Client) Call(ctx context.Context, method Method, params, result any) er
 	}
 	select {
 	case reply := <-answer:
+		if reply.Error != "" && reply.Kind != "" {
+			return &Error{Kind: knownKind(reply.Kind), Message: reply.Error}
+		}
 		if reply.Error != "" {
 			return fmt.Errorf("guest agent: %s: %s", method, reply.Error)
 		}

@@ -4,7 +4,9 @@
 // a virtio serial port. When a stream opens, the agent speaks first and says
 // [Hello] with the protocol's version; a host that does not know that version
 // hangs up. Then the host makes calls, each a frame with an id, and the agent
-// answers each with a frame of the same id, in any order. The framing is that
+// answers each with a frame of the same id, in any order: calls run at the same
+// time, as some of them wait for output. A stream that ends ends the waits of its
+// calls, and nothing else: what a call has started goes on. The framing is that
 // of package frame.
 //
 // The host must not trust the other end: root in the guest can replace the
@@ -46,11 +48,13 @@ type Call struct {
 	Params json.RawMessage `json:"params,omitempty"`
 }
 
-// Reply answers a call: Error is empty on success.
+// Reply answers a call: Error is empty on success. Kind is that of an [Error],
+// or empty for a failure that a caller cannot act on.
 type Reply struct {
 	ID     uint64          `json:"id"`
 	Result json.RawMessage `json:"result,omitempty"`
 	Error  string          `json:"error,omitempty"`
+	Kind   Kind            `json:"kind,omitempty"`
 }
 
 // Method names what the agent can do.
