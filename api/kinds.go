@@ -29,7 +29,7 @@ var ExitCodes = []struct {
 	Meaning string
 }{
 	{"0", "success"},
-	{"1-123", "run, workspace exec: the command's own exit code"},
+	{"1-123", "run, workspace exec, workspace shell attach: the exit code of the command or shell"},
 	{"2", "usage: the command line is wrong; nothing was tried (also a guest command that itself exits 2)"},
 	{"124", "the time limit ended the command"},
 	{"125", "pyro itself failed; the error line says why"},

@@ -17,9 +17,10 @@
 // The json tag names the field in HTTP, MCP and Python. The cli tag is the flag's
 // name, or "NAME,arg" for a positional argument, "NAME,rest" for everything
 // after "--", "-" for a field that the command line does not offer; ",hostpath"
-// marks a path on the caller's host, ",dash" one that may be "-" for stdout. A
-// field without omitempty is required. A field whose type has a Values method is
-// an enumeration. A field of pointer type is optional without a default.
+// marks a path on the caller's host, ",dash" one that may be "-" for stdout,
+// ",empty" a required field that may be empty. A field without omitempty is
+// required. A field whose type has a Values method is an enumeration. A field of
+// pointer type is optional, and without a default tag nil when it was left out.
 // [Params] takes the tags apart, and [DecodeRequest] fills in defaults and checks
 // a request. The fields of results and events carry json and doc tags in the
 // same way.
@@ -117,6 +118,9 @@ func Operations() []*Operation {
 		CreateSnapshot.Operation, ListSnapshots.Operation, DeleteSnapshot.Operation, ResetWorkspace.Operation,
 		ExportWorkspace.Operation, ExportWorkspaceTar.Operation,
 		StopWorkspace.Operation, StartWorkspace.Operation, DeleteWorkspace.Operation,
+		OpenShell.Operation, ListShells.Operation, ReadShell.Operation, WriteShell.Operation, ResizeShell.Operation,
+		SignalShell.Operation, CloseShell.Operation,
+		StartService.Operation, ListServices.Operation, StatusService.Operation, LogsService.Operation, StopService.Operation,
 		ListEnvironments.Operation, PullEnvironment.Operation, InspectEnvironment.Operation,
 		PruneEnvironments.Operation, ImportEnvironment.Operation,
 		Doctor.Operation,

@@ -25,8 +25,9 @@ type Param struct {
 	// Dash says that the host path "-" stands for the command line's own stdout,
 	// which only the command line can do something with.
 	Dash bool
-	// Required fields have no default and must not be empty.
-	Required bool
+	// Required fields have no default and must not be empty, unless Empty says
+	// that empty is a value like others.
+	Required, Empty bool
 	// Default is the text of the default, "" if there is none.
 	Default string
 	// Enum lists the allowed values, if they are limited.
@@ -67,6 +68,7 @@ func paramOf(f reflect.StructField) Param {
 	}
 	p.HostPath = slices.Contains(cli, "hostpath")
 	p.Dash = slices.Contains(cli, "dash")
+	p.Empty = slices.Contains(cli, "empty")
 	if v, ok := reflect.Zero(p.elem()).Interface().(interface{ Values() []string }); ok {
 		p.Enum = v.Values()
 	}
@@ -119,7 +121,7 @@ func (p Param) Check(field reflect.Value) error {
 		least = 1
 	}
 	switch value := reflect.Indirect(field); {
-	case p.Required && (field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0):
+	case p.Required && !p.Empty && (field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0):
 		return Errorf(KindUsage, "%s is missing or empty", p.Name)
 	case !value.IsValid(): // an optional field that was left out
 		return nil

@@ -28,6 +28,9 @@
 // they are passed on and pyro waits for what it makes of them. A third SIGINT
 // within two seconds ends pyro itself, and with it the command. At any other
 // time a signal ends pyro, exit code 128+n.
+//
+// While a terminal is attached to a shell its keys are the shell's, Ctrl-C too;
+// a signal from elsewhere ends pyro, and the shell goes on.
 package cli
 
 import (
@@ -98,12 +101,9 @@ func (a *app) root() *cobra.Command {
 			a.add(root, op)
 		}
 	}
-	root.AddCommand(a.demo(), a.version(), a.docs())
-	for _, c := range root.Commands() {
-		if c.Name() == "daemon" {
-			c.AddCommand(a.daemonRun())
-		}
-	}
+	root.AddCommand(a.demo(), a.version(), a.docs(), a.mcp())
+	under(root, "daemon").AddCommand(a.daemonRun())
+	under(root, "workspace", "shell").AddCommand(a.shellAttach())
 	addTopics(root)
 	return root
 }

@@ -62,6 +62,8 @@ func scene(t *testing.T) paths.Dirs {
 		},
 	}
 	addWorkspace(server)
+	addShells(server)
+	addServices(server)
 	server.Start(t, dirs)
 	return dirs
 }

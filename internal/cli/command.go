@@ -80,9 +80,15 @@ func (a *app) command(op *api.Operation, name string) *cobra.Command {
 	}
 	jsonFlag := cmd.Flags().Bool("json", false, "print the result as one JSON document")
 	bindFlags(cmd.Flags(), req.Elem(), params)
+	own := a.own(cmd, req.Interface())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := bindArgs(cmd, req.Elem(), params, args); err != nil {
 			return err
+		}
+		if own != nil {
+			if done, err := own(*jsonFlag); done || err != nil {
+				return err
+			}
 		}
 		return a.perform(op, req.Interface(), *jsonFlag)
 	}
@@ -114,12 +120,12 @@ func (a *app) perform(op *api.Operation, req any, asJSON bool) error {
 		return c.Call(ctx, op, req, res)
 	})
 	if err != nil {
-		return err
+		return startFailure(op, err)
 	}
 	if asJSON {
 		return a.printJSON(res)
 	}
-	return a.render(op, res)
+	return a.render(op, req, res)
 }
 
 // useLine writes "run ENV [flags] -- CMD...", with the flags that must be there.

@@ -22,7 +22,7 @@ func (a *app) doctor(asJSON bool) error {
 	if asJSON {
 		err = a.printJSON(report)
 	} else {
-		err = a.render(api.Doctor.Operation, &report)
+		err = a.render(api.Doctor.Operation, nil, &report)
 	}
 	if err != nil {
 		return err

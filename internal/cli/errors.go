@@ -51,6 +51,9 @@ func (a *app) exit(cmd *cobra.Command, args []string, err error) int {
 	} else {
 		a.say(e)
 	}
+	if _, ok := errors.AsType[failedStart](err); ok {
+		return api.ExitFailure
+	}
 	return e.Kind.Info().ExitCode
 }
 

@@ -44,6 +44,38 @@ A stopped workspace keeps its disk and is started by its next use.`,
 			"pyro workspace delete ws-0123456789ab",
 		},
 	},
+	"workspace service": {
+		short: "Services: processes of a workspace that go on running between calls",
+		long: `Services are processes of a workspace that go on running between calls.
+
+A service has a name, a log, and if you like a probe that says when it is ready:
+a file that must exist, an address that must take a connection, a URL that must
+answer, a command that must succeed. A start returns once the service is ready,
+or fails and leaves nothing of it running. Probes run in the sandbox, so
+127.0.0.1 is the sandbox's own. Reset, stop and delete of the workspace end its
+services.`,
+		examples: []string{
+			"pyro workspace service start ws-0123456789ab web --ready-http http://127.0.0.1:8080/ -- python3 -m http.server 8080",
+			"pyro workspace service logs ws-0123456789ab web --follow",
+			"pyro workspace service stop ws-0123456789ab web",
+		},
+	},
+	"workspace shell": {
+		short: "Shells: terminals of a workspace that stay open between calls",
+		long: `Shells are terminals of a workspace that stay open between calls.
+
+A shell is a program, bash if there is one, on a terminal of its own. What it
+writes is kept and read by cursor, so that nothing is lost between two reads;
+what is written to it is as if typed. People attach their own terminal, any
+number of them at once, and detach again while the shell goes on. Reset, stop
+and delete of the workspace close its shells.`,
+		examples: []string{
+			"pyro workspace shell open ws-0123456789ab --attach",
+			"pyro workspace shell attach ws-0123456789ab sh-012345",
+			"pyro workspace shell write ws-0123456789ab sh-012345 --input 'make test'",
+			"pyro workspace shell read ws-0123456789ab sh-012345 --plain --wait-for-idle-ms 300",
+		},
+	},
 	"workspace snapshot": {
 		short: "Snapshots: states of a workspace, kept under names",
 		long: `Snapshots are states of a workspace that are kept under names.

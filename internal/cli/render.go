@@ -21,7 +21,7 @@ func (a *app) printJSON(v any) error {
 
 // render writes a result for people. A result without a form of its own is
 // written as JSON.
-func (a *app) render(op *api.Operation, result any) error {
+func (a *app) render(op *api.Operation, req, result any) error {
 	var b strings.Builder
 	switch r := result.(type) {
 	case *api.VM:
@@ -60,7 +60,7 @@ func (a *app) render(op *api.Operation, result any) error {
 		a.warn(r.Warnings, r.WarningsDropped)
 		renderExport(&b, r)
 	case *api.CommandLog:
-		return a.renderLog(r)
+		return a.renderLog(op, r)
 	case *api.Diff:
 		return a.renderDiff(r)
 	case *api.Snapshot:
@@ -69,6 +69,22 @@ func (a *app) render(op *api.Operation, result any) error {
 		renderSnapshots(&b, r)
 	case *api.DeletedSnapshot:
 		fmt.Fprintf(&b, "Deleted: snapshot %s of %s\nFreed: %s\n", r.SnapshotName, r.WorkspaceID, size(r.BytesFreed))
+	case *api.Shell:
+		a.renderShell(&b, op, req, r)
+	case *api.ShellList:
+		renderShells(&b, r)
+	case *api.ShellOutput:
+		return a.renderShellOutput(op, r)
+	case *api.ShellWritten:
+		a.line(op, "workspace_id=%s shell_id=%s state=%s written_bytes=%d next_cursor=%d", r.WorkspaceID, r.ShellID, r.State, r.WrittenBytes, r.NextCursor)
+	case *api.ClosedShell:
+		a.line(op, "workspace_id=%s shell_id=%s closed=%t", r.WorkspaceID, r.ShellID, r.Closed)
+	case *api.Service:
+		a.renderService(&b, op, r)
+	case *api.ServiceList:
+		renderServices(&b, r)
+	case *api.ServiceLog:
+		return a.renderServiceLog(op, r)
 	case *api.DaemonInfo:
 		renderDaemon(&b, op, r)
 	case *api.DoctorReport:
@@ -78,6 +94,11 @@ func (a *app) render(op *api.Operation, result any) error {
 	}
 	_, err := io.WriteString(a.Stdout, b.String())
 	return outputError(err)
+}
+
+// line writes the bracketed line of an operation to stderr.
+func (a *app) line(op *api.Operation, format string, args ...any) {
+	fmt.Fprintf(a.Stderr, "["+label(op)+"] "+format+"\n", args...)
 }
 
 // outputError is the error of an answer that could not be written.
@@ -121,7 +142,7 @@ func renderDaemon(w io.Writer, op *api.Operation, d *api.DaemonInfo) {
 	case op.Name == api.DaemonStop.Name && d.PID != 0:
 		fmt.Fprintf(w, "Stopped: background process (pid %d)\n", d.PID)
 		if d.Sandboxes > 0 {
-			fmt.Fprintf(w, "Still running: %d sandboxes of workspaces, saved; the next command takes them over\n", d.Sandboxes)
+			fmt.Fprintf(w, "Still running: %d sandboxes of workspaces; the next command takes them over\n", d.Sandboxes)
 		}
 		return
 	case !d.Running:

@@ -12,14 +12,19 @@ import (
 // it, after a bracketed line about the command.
 type logWriter struct {
 	stdout, stderr io.Writer
+	label          string // in the brackets
 	// terminal says that both are read in one place, by a person.
 	terminal bool
 	open     bool // the last line that a reader of stderr sees has no end
 	err      error
 }
 
-func (a *app) renderLog(log *api.CommandLog) error {
-	w := &logWriter{stdout: a.Stdout, stderr: a.Stderr, terminal: isTerminal(a.Stdout)}
+func (a *app) logWriter(op *api.Operation) *logWriter {
+	return &logWriter{stdout: a.Stdout, stderr: a.Stderr, label: label(op), terminal: isTerminal(a.Stdout)}
+}
+
+func (a *app) renderLog(op *api.Operation, log *api.CommandLog) error {
+	w := a.logWriter(op)
 	if len(log.Commands) == 0 {
 		w.line("workspace_id=%s count=%d", log.WorkspaceID, log.Count)
 	}
@@ -76,7 +81,7 @@ func (w *logWriter) line(format string, args ...any) {
 	if w.open {
 		fmt.Fprintln(w.stderr)
 	}
-	fmt.Fprintf(w.stderr, "[workspace-logs] "+format+"\n", args...)
+	fmt.Fprintf(w.stderr, "["+w.label+"] "+format+"\n", args...)
 	w.open = false
 }
 

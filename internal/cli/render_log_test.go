@@ -16,7 +16,7 @@ func TestLogOnATerminal(t *testing.T) {
 		{false, "[workspace-logs] a\nout[workspace-logs] b\n"},
 	} {
 		var both strings.Builder
-		w := &logWriter{stdout: &both, stderr: &both, terminal: tt.terminal}
+		w := &logWriter{label: "workspace-logs", stdout: &both, stderr: &both, terminal: tt.terminal}
 		w.line("a")
 		w.output("out", "")
 		w.line("b")

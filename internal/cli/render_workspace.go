@@ -22,6 +22,9 @@ func renderWorkspace(w io.Writer, ws *api.Workspace) {
 	field(w, "Last activity", stamp(ws.LastActivityAt))
 	field(w, "TTL", lifetime(ws))
 	field(w, "Saved", stampOr(ws.SavedAt, "nothing to save yet"))
+	if e := ws.SaveError; e != nil {
+		field(w, "Save failed", printable(e.Message)+"; "+printable(e.Hint))
+	}
 	field(w, "Disk", size(ws.DiskBytes))
 	renderRecovery(w, ws.Recovery)
 }

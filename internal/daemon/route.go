@@ -98,6 +98,19 @@ func (s *server) routes() routes {
 	handle(r, api.StartWorkspace, ofWorkspace(s.spaces.Start))
 	handle(r, api.DeleteWorkspace, ofWorkspace(s.spaces.Delete))
 
+	handle(r, api.OpenShell, s.spaces.OpenShell)
+	handle(r, api.ListShells, ofWorkspace(s.spaces.ListShells))
+	handle(r, api.ReadShell, s.spaces.ReadShell)
+	handle(r, api.WriteShell, s.spaces.WriteShell)
+	handle(r, api.ResizeShell, s.spaces.ResizeShell)
+	handle(r, api.SignalShell, s.spaces.SignalShell)
+	handle(r, api.CloseShell, s.spaces.CloseShell)
+	handle(r, api.StartService, s.spaces.StartService)
+	handle(r, api.ListServices, ofWorkspace(s.spaces.ListServices))
+	handle(r, api.StatusService, s.spaces.StatusService)
+	handle(r, api.LogsService, s.spaces.LogsService)
+	handle(r, api.StopService, s.spaces.StopService)
+
 	handle(r, api.ListEnvironments, noRequest(s.parts.environments.List))
 	handleEvents(r, api.PullEnvironment, func(ctx context.Context, req api.PullRequest, progress func(api.Progress)) (api.Environment, error) {
 		return s.parts.environments.Pull(ctx, req.Environment, progress)

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -157,24 +158,34 @@ func cannotLink(err error) bool {
 	return false
 }
 
-// fill writes n's bytes and mode to the empty file f.
+// fill writes n's bytes and mode to the empty file f. Zeros become holes, so that
+// a sparse file of the guest does not fill the host's disk.
 func (w *writer) fill(f *os.File, n *tree.Node) error {
 	r := w.tree.Open(n)
-	for {
+	for at := int64(0); ; {
 		if err := stopped(w.ctx, w.name); err != nil {
 			return err
 		}
-		c, err := r.Read(w.buf)
-		if _, err := f.Write(w.buf[:c]); err != nil {
-			return err
+		c, err := io.ReadFull(r, w.buf)
+		if piece := w.buf[:c]; !allZero(piece) {
+			if _, err := f.WriteAt(piece, at); err != nil {
+				return err
+			}
 		}
-		if err == io.EOF {
-			return f.Chmod(perm(n))
+		at += int64(c)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return errors.Join(f.Truncate(at), f.Chmod(perm(n)))
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// allZero says whether p has no byte but zeros: a byte that is zero, and every
+// other is like the one before it.
+func allZero(p []byte) bool {
+	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }
 
 func (w *writer) symlink(in *os.Root, name string, n *tree.Node) error {

@@ -37,15 +37,16 @@ func TestDocumentedCommands(t *testing.T) {
 	}
 }
 
-// codeLines lists the lines of the fenced blocks of a document.
+// codeLines lists the lines of the fenced blocks of a document, but for those of
+// another language than the shell's.
 func codeLines(doc string) []string {
 	var lines []string
-	fenced := false
+	fenced, shell := false, false
 	for line := range strings.Lines(doc) {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "```") {
-			fenced = !fenced
-		} else if fenced {
+		if language, ok := strings.CutPrefix(line, "```"); ok {
+			fenced, shell = !fenced, language != "python"
+		} else if fenced && shell {
 			lines = append(lines, line)
 		}
 	}

@@ -54,6 +54,7 @@ type run struct {
 	Exec
 	stdout, stderr counter
 	begun          time.Time
+	started        bool
 	result         api.ExecResult
 }
 
@@ -74,6 +75,7 @@ func (r *run) run(ctx context.Context, stdio Stdio) error {
 	if err != nil {
 		return r.notStarted(ctx, err)
 	}
+	r.started = true
 	wait := make(chan ended, 1)
 	go func() {
 		exit, err := p.Wait()
@@ -245,11 +247,26 @@ func (r *run) over(ctx context.Context) error {
 }
 
 // cut judges a command that was ended from outside: a limit of time is a
-// result, anything else an error.
+// result, anything else an error; but for the death of the machine under it, of
+// which whoever watches the machine may know first.
 func (r *run) cut(why error) error {
-	if e := api.AsError(why); e.Kind == api.KindTimeout {
+	switch e := api.AsError(why); {
+	case e.Kind == api.KindTimeout:
 		r.set(api.ExitTimeout, e)
+		return nil
+	case r.started && r.isDeath(e):
+		r.set(api.ExitFailure, e)
 		return nil
 	}
 	return why
+}
+
+// isDeath says whether the machine has ended by itself, of e.
+func (r *run) isDeath(e *api.Error) bool {
+	select {
+	case <-r.Machine.Done():
+		return e.Error() == DeathOf(r.Machine).Error()
+	default:
+		return false
+	}
 }

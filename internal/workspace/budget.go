@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -40,7 +41,11 @@ func (m *Manager) room(in *instance, need int64) error {
 		other.mu.Unlock()
 	}
 	if used+need > m.budget {
-		return api.Errorf(api.KindStorage, "the workspaces take %d MiB on the disk and %d MiB more are needed, their budget is %d MiB", used>>20, need>>20, m.budget>>20).
+		more := ""
+		if need > 0 {
+			more = fmt.Sprintf(" and %d MiB more are needed", need>>20)
+		}
+		return api.Errorf(api.KindStorage, "the workspaces take %d MiB on the disk%s, their budget is %d MiB", used>>20, more, m.budget>>20).
 			WithHint("delete a workspace or a snapshot, see: pyro workspace list; or set PYRO_DISK_BUDGET_MIB higher and restart: pyro daemon stop")
 	}
 	return nil

@@ -42,7 +42,10 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	in := newInstance(m.folder(row.ID), row, driver, image)
 	report, err := m.create(ctx, in, source, req.Strict)
 	if err != nil {
-		m.destroy(in)
+		if undone := m.destroy(in); undone != nil {
+			m.log.Error("the rest of a workspace that was not created is not removed, trying again", "workspace", in.id, "error", undone)
+			m.deleteLater(in)
+		}
 		return api.Workspace{}, sandbox.CanceledOr(ctx, err)
 	}
 	w := in.public()

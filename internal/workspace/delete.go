@@ -18,7 +18,7 @@ func (m *Manager) Delete(_ context.Context, id string) (api.DeletedWorkspace, er
 	if err != nil {
 		return api.DeletedWorkspace{}, err
 	}
-	return m.delete(in, api.Errorf(api.KindCanceled, "%s was deleted", in.what()))
+	return m.delete(in, api.Errorf(api.KindCanceled, "%s was deleted", in.what()).WithHint("pyro workspace list"))
 }
 
 // delete deletes the workspace; why is what those get who use it.
@@ -35,12 +35,24 @@ func (m *Manager) delete(in *instance, why *api.Error) (api.DeletedWorkspace, er
 	}
 	in.takeLife(why)
 	size := in.public().DiskBytes
+	if err := m.hit("delete-recorded"); err != nil {
+		m.log.Error("deleting", "workspace", in.id, "error", err)
+	}
 	if err := m.destroy(in); err != nil {
 		time.AfterFunc(deleteRetry, func() { _, _ = m.delete(in, why) })
 		return api.DeletedWorkspace{}, err
 	}
 	m.forget(in)
 	return api.DeletedWorkspace{WorkspaceID: in.id, Deleted: true, BytesFreed: size}, nil
+}
+
+// deleteLater is for a workspace that could not be destroyed, and that nobody
+// knows: it is tried again, now and then and whenever someone asks for it.
+func (m *Manager) deleteLater(in *instance) {
+	why := notFound(in.id)
+	in.end(why)
+	m.add(in)
+	time.AfterFunc(deleteRetry, func() { _, _ = m.delete(in, why) })
 }
 
 // destroy frees everything of a workspace whose life was taken or never began.

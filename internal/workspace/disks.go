@@ -252,14 +252,17 @@ func (m *Manager) keep(ctx context.Context, in *instance, l *life) (id string, s
 	if err := os.Rename(dir, in.diskDir(id)); err != nil {
 		return "", 0, storageError("saved disk of "+in.what(), err)
 	}
-	if err := syncDir(in.disks()); err != nil {
+	if err = syncDir(in.disks()); err == nil {
+		err = m.hit("save-renamed")
+	}
+	if err != nil {
 		m.removeAll(in.diskDir(id))
 		return "", 0, storageError("saved disk of "+in.what(), err)
 	}
 	if l.base() != in.seedPath() {
 		l.setBase(filepath.Join(in.diskDir(id), ownBase))
 	}
-	return id, mf.size(), m.hit("save-renamed")
+	return id, mf.size(), nil
 }
 
 // stateOf returns what a machine begins with from the disk, or from the baseline
@@ -289,7 +292,7 @@ func (m *Manager) stateOf(in *instance, id string) (state, error) {
 // so that none is on its way.
 func (m *Manager) sweepDisks(in *instance) {
 	in.mu.Lock()
-	needed := map[string]bool{in.row.Disk: true}
+	needed := map[string]bool{in.row.Disk: true, in.coming: true}
 	for _, s := range in.snapshots {
 		needed[s.Disk] = true
 	}

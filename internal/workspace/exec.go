@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"path"
+	"strings"
 	"syscall"
 
 	"pyro/api"
@@ -56,11 +57,14 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 // run runs the recorded command. Its error is of the machine's death only if the
 // command has not started.
 func (m *Manager) run(ctx context.Context, in *instance, l *life, row store.Command, req api.ExecWorkspaceRequest, stdio sandbox.Stdio) (api.ExecResult, error) {
+	leave, err := in.use(l)
+	if err != nil {
+		return api.ExecResult{}, err
+	}
+	defer leave()
 	stdio.Tell(api.ExecEvent{Phase: "execute", WorkspaceID: in.id, Sequence: row.Sequence, ExecutionMode: in.driver.Features().Mode})
 	output := l.log.Begin(row.Sequence)
 	stdio.Stdout, stdio.Stderr = tee(output.Stdout(), stdio.Stdout), tee(output.Stderr(), stdio.Stderr)
-	in.runs(1)
-	defer in.runs(-1)
 	l.touched()
 	defer l.touched()
 	x := sandbox.Exec{
@@ -76,14 +80,22 @@ func (m *Manager) run(ctx context.Context, in *instance, l *life, row store.Comm
 	if _, logErr := output.Close(); logErr != nil {
 		m.log.Error("output of a command is not kept", "workspace", in.id, "sequence", row.Sequence, "error", logErr)
 	}
+	res.Limit = in.ownLimit(l, res.Limit)
 	return res, err
 }
 
-// runs counts the commands that run now.
-func (in *instance) runs(more int) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.running += more
+// ownLimit tells of a limit as one of the workspace, whose limits were set when it
+// was created, and not of one of its sandboxes.
+func (in *instance) ownLimit(l *life, limit *api.Error) *api.Error {
+	if limit == nil {
+		return nil
+	}
+	own := *limit
+	own.Message = strings.ReplaceAll(own.Message, "sandbox "+l.machine.ID(), in.what())
+	if flag, ok := strings.CutPrefix(own.Hint, "allow more with: "); ok {
+		own.Hint = "limits are set at creation: pyro workspace create " + in.record().Environment + " " + flag
+	}
+	return &own
 }
 
 // workDir makes the folder of a command absolute.

@@ -105,7 +105,7 @@ func (d *fakeDriver) Create(ctx context.Context, s runtime.Spec) (runtime.Machin
 	if err := d.step("create", s.ID); err != nil {
 		return nil, err
 	}
-	m := &fakeMachine{spec: s, done: make(chan struct{}), layers: map[string]layer{runtime.RootMount: {}, runtime.WorkspaceMount: {}}}
+	m := &fakeMachine{spec: s, done: make(chan struct{}), disk: make(mutex, 1), layers: map[string]layer{runtime.RootMount: {}, runtime.WorkspaceMount: {}}}
 	var err error
 	if m.base, err = readBase(s.Workspace); err != nil {
 		return nil, err
@@ -243,7 +243,7 @@ type fakeMachine struct {
 	base map[string]string // of /workspace
 	done chan struct{}
 
-	disk sync.Mutex // held while the machine stands still
+	disk mutex // held while the machine stands still
 
 	mu       sync.Mutex
 	layers   map[string]layer // by mount
@@ -303,8 +303,8 @@ func (m *fakeMachine) read(path string) (string, bool) {
 
 // write puts files in place, all at once; nil deletes.
 func (m *fakeMachine) write(files layer) error {
-	m.disk.Lock()
-	defer m.disk.Unlock()
+	m.disk.lock()
+	defer m.disk.unlock()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -358,8 +358,8 @@ type savedDisk struct {
 const savedFile = "layers.json"
 
 func (m *fakeHandle) SaveDisk(_ context.Context, dir string, mounts ...string) error {
-	m.disk.Lock()
-	defer m.disk.Unlock()
+	m.disk.lock()
+	defer m.disk.unlock()
 	if err := m.driver.step("save", m.ID()); err != nil {
 		return err
 	}
@@ -445,7 +445,7 @@ func (m *fakeHandle) Start(ctx context.Context, cmd runtime.Command) (runtime.Pr
 	if err := m.usable(); err != nil {
 		return nil, err
 	}
-	run, ok := map[string]func(*fakeMachine, context.Context, runtime.Command) int{
+	run, ok := map[string]func(context.Context, *fakeMachine, runtime.Command) int{
 		"write": runWrite, "append": runWrite, "rm": runWrite, "read": runRead, "exit": runExit, "sleep": runSleep, agent.Path: runUnpack,
 	}[cmd.Argv[0]]
 	if !ok {
@@ -463,7 +463,7 @@ func (m *fakeHandle) Start(ctx context.Context, cmd runtime.Command) (runtime.Pr
 		}
 	}()
 	go func() {
-		code := run(m.fakeMachine, ctx, cmd)
+		code := run(ctx, m.fakeMachine, cmd)
 		kill()
 		<-stop
 		p.exit <- code
@@ -504,7 +504,7 @@ func at(cmd runtime.Command, name string) string {
 	return path.Join(cmd.Dir, name)
 }
 
-func runWrite(m *fakeMachine, _ context.Context, cmd runtime.Command) int {
+func runWrite(_ context.Context, m *fakeMachine, cmd runtime.Command) int {
 	name := at(cmd, cmd.Argv[1])
 	var content *string
 	switch cmd.Argv[0] {
@@ -521,7 +521,7 @@ func runWrite(m *fakeMachine, _ context.Context, cmd runtime.Command) int {
 	return 0
 }
 
-func runRead(m *fakeMachine, _ context.Context, cmd runtime.Command) int {
+func runRead(_ context.Context, m *fakeMachine, cmd runtime.Command) int {
 	content, ok := m.read(at(cmd, cmd.Argv[1]))
 	if !ok {
 		return 1
@@ -532,13 +532,13 @@ func runRead(m *fakeMachine, _ context.Context, cmd runtime.Command) int {
 	return 0
 }
 
-func runExit(_ *fakeMachine, _ context.Context, cmd runtime.Command) int {
+func runExit(_ context.Context, _ *fakeMachine, cmd runtime.Command) int {
 	var code int
 	fmt.Sscan(cmd.Argv[1], &code)
 	return code
 }
 
-func runSleep(_ *fakeMachine, ctx context.Context, cmd runtime.Command) int {
+func runSleep(ctx context.Context, _ *fakeMachine, cmd runtime.Command) int {
 	long, err := time.ParseDuration(cmd.Argv[1])
 	if err != nil {
 		return 2
@@ -552,7 +552,7 @@ func runSleep(_ *fakeMachine, ctx context.Context, cmd runtime.Command) int {
 }
 
 // runUnpack is the agent's unpacking: nothing, or all of it.
-func runUnpack(m *fakeMachine, _ context.Context, cmd runtime.Command) int {
+func runUnpack(_ context.Context, m *fakeMachine, cmd runtime.Command) int {
 	all, err := io.ReadAll(cmd.Stdin)
 	files := layer{}
 	answer := unpack.Answer{}

@@ -38,6 +38,9 @@ type instance struct {
 	image     *sandbox.Image
 	log       *commandlog.Log // of the commands since the last reset; nil until it is needed
 	life      *life           // nil while there is no machine
+	ending    *life           // of the machine that Stop saves, which nobody else uses any more
+	tried     int             // generation of the newest machine, also of one that never became the workspace's
+	coming    string          // a saved disk that the record will name in a moment; "" for none
 	doom      *api.Error
 	size      int64      // bytes on the host's disk as last measured
 	sums      *seed.Sums // what a push need not read again; nil until it is needed
@@ -53,30 +56,43 @@ type life struct {
 	log     *commandlog.Log
 	kick    chan struct{} // holds a token when something was done that may have changed the disk
 	saved   chan struct{} // closed when the autosaver has ended
+	image   *imagePath
+	guest   guest
+	disk    string         // the saved disk that stands for what the machine began with, if boot had to make one
+	uses    sync.WaitGroup // commands; see instance.use
+}
 
+// imagePath is where the image of /workspace that a machine runs on can be found.
+type imagePath struct {
 	mu   sync.Mutex
-	path string // the image of /workspace; guarded by mu
+	path string // guarded by mu
 }
 
 func newLife(machine runtime.Machine, base string, log *commandlog.Log) *life {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &life{
-		ctx: ctx, cancel: cancel, machine: machine, log: log, path: base,
+		ctx: ctx, cancel: cancel, machine: machine, log: log, image: &imagePath{path: base},
 		kick: make(chan struct{}, 1), saved: make(chan struct{}),
 	}
 }
 
-// base is where the image of /workspace that the machine runs on can be found.
+// again is another life for the machine of one that has ended.
+func (l *life) again() *life {
+	next := newLife(l.machine, "", l.log)
+	next.image = l.image
+	return next
+}
+
 func (l *life) base() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.path
+	l.image.mu.Lock()
+	defer l.image.mu.Unlock()
+	return l.image.path
 }
 
 func (l *life) setBase(path string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.path = path
+	l.image.mu.Lock()
+	defer l.image.mu.Unlock()
+	l.image.path = path
 }
 
 // orCause returns why the life ended if it has, else err: what fails in a
@@ -178,6 +194,30 @@ func (in *instance) takeLife(why error) *life {
 	return l
 }
 
+// holds says whether the machine of the life is the workspace's.
+func (in *instance) holds(l *life) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.life == l || in.ending == l
+}
+
+// use begins a command in the machine, which a stop waits for, until leave.
+func (in *instance) use(l *life) (leave func(), err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.life != l {
+		return nil, l.orCause(api.Errorf(api.KindCanceled, "%s has another sandbox now", in.what()))
+	}
+	in.running++
+	l.uses.Add(1)
+	return func() {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		in.running--
+		l.uses.Done()
+	}, nil
+}
+
 func (in *instance) record() store.Workspace {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -235,6 +275,15 @@ func (in *instance) logPath(name string) string { return filepath.Join(in.logsDi
 // now is the time as the store keeps it.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
+// nextGeneration returns the number of the next machine. None is given twice:
+// the removal of one that never became the workspace's may be going on.
+func (in *instance) nextGeneration() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.tried = max(in.tried, in.row.Generation) + 1
+	return in.tried
+}
+
 // machineID names the machine of a generation.
 func machineID(id string, generation int) string {
 	return fmt.Sprintf("%s-%04x", id, generation&0xffff)
@@ -270,7 +319,7 @@ func (in *instance) public() api.Workspace {
 		SnapshotCount: len(in.snapshots), ResetCount: r.ResetCount, LastResetAt: r.LastResetAt,
 		LastActivityAt: r.LastActivityAt, CreatedAt: r.CreatedAt, SavedAt: r.SavedAt, DiskBytes: in.size, Recovery: recovery(r), SaveError: in.saveErr,
 	}
-	if in.life != nil {
+	if in.life != nil || in.ending != nil {
 		w.State = api.WorkspaceStarted
 	}
 	return w

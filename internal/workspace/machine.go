@@ -1,9 +1,11 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
+	"time"
 
 	"pyro/api"
 	"pyro/internal/commandlog"
@@ -34,14 +36,57 @@ func (m *Manager) boot(ctx context.Context, in *instance, generation int, st sta
 		m.removeAll(filepath.Dir(spec.Layer))
 	}
 	if err != nil {
+		if spec.Workspace != st.base {
+			m.removeAll(filepath.Dir(spec.Workspace))
+		}
 		return nil, err
 	}
 	l := newLife(machine, spec.Workspace, log)
-	if err := m.hit("booted"); err != nil {
+	err = m.hit("booted")
+	if err == nil && spec.Workspace != st.base {
+		err = m.keepAdapted(ctx, in, l)
+	}
+	if err != nil {
 		m.discard(in, l)
 		return nil, err
 	}
 	return l, nil
+}
+
+// keepAdapted saves what a machine begins with that was made by adapt, so that
+// the record names a disk that fits it from its first moment on.
+func (m *Manager) keepAdapted(ctx context.Context, in *instance, l *life) error {
+	if err := in.lock(ctx, in.disk); err != nil {
+		return err
+	}
+	defer in.disk.unlock()
+	made := filepath.Dir(l.base())
+	defer m.removeAll(made)
+	id, _, err := m.keep(ctx, in, l)
+	if err != nil {
+		return err
+	}
+	l.disk = id
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.coming = id
+	return nil
+}
+
+// arrived says that the record names what is coming, or never will.
+func (m *Manager) arrived(in *instance) {
+	in.mu.Lock()
+	none := in.coming == ""
+	in.coming = ""
+	in.mu.Unlock()
+	if none {
+		return
+	}
+	in.users.Go(func() {
+		in.disk.lock()
+		defer in.disk.unlock()
+		m.sweepDisks(in)
+	})
 }
 
 // discard removes a machine that is not, or no more, the workspace's.
@@ -52,7 +97,8 @@ func (m *Manager) discard(in *instance, l *life) {
 
 func (m *Manager) discardMachine(in *instance, id string) {
 	if err := in.driver.Remove(context.Background(), id); err != nil {
-		m.log.Error("machine cannot be removed, trying again at the next start", "workspace", in.id, "machine", id, "error", err)
+		m.log.Error("machine cannot be removed, trying again", "workspace", in.id, "machine", id, "error", err)
+		time.AfterFunc(deleteRetry, func() { m.discardMachine(in, id) }) // ids are never used twice
 	}
 }
 
@@ -91,7 +137,7 @@ func (m *Manager) adapt(ctx context.Context, in *instance, st state, spec *runti
 		return err
 	}
 	defer v.Close()
-	image, err := in.newTemp() // lives on as the base of the machine's disks
+	image, err := in.newTemp() // keepAdapted takes it from there
 	if err != nil {
 		return err
 	}
@@ -196,12 +242,14 @@ func (m *Manager) start(ctx context.Context, in *instance) (*life, error) {
 	if err != nil {
 		return nil, err
 	}
-	generation := row.Generation + 1
+	generation := in.nextGeneration()
 	if l, err = m.boot(ctx, in, generation, st, in.commandLog()); err != nil {
 		return nil, err
 	}
-	err = m.set(ctx, in, false, func(r *store.Workspace) {
+	defer m.arrived(in)
+	err = m.set(ctx, in, l.disk != "", func(r *store.Workspace) {
 		r.State, r.Machine, r.Generation = store.WorkspaceStarted, l.machine.ID(), generation
+		r.Disk = cmp.Or(l.disk, r.Disk)
 		if rec := recovery(*r); rec != nil && rec.RestoredAt.IsZero() {
 			rec.RestoredAt = now()
 			setRecovery(r, *rec)
@@ -290,20 +338,64 @@ func (m *Manager) Stop(ctx context.Context, id string) (api.Workspace, error) {
 		return api.Workspace{}, err
 	}
 	defer in.act.unlock()
-	l := in.currentLife()
+	why := api.Errorf(api.KindCanceled, "%s was stopped", in.what()).
+		WithHint("its next use starts it again: pyro workspace exec %s -- COMMAND", in.id)
+	l := in.retire(why)
 	if l == nil {
 		return in.public(), nil
 	}
-	if err := m.save(ctx, in, l); err != nil {
+	if err := m.stop(ctx, in, l); err != nil {
+		m.resume(in)
 		return api.Workspace{}, err
 	}
-	in.takeLife(api.Errorf(api.KindCanceled, "%s was stopped", in.what()))
-	err = m.set(ctx, in, true, func(r *store.Workspace) { r.State, r.Machine = store.WorkspaceStopped, "" })
+	l.cancel(why)
+	in.mu.Lock()
+	in.ending = nil
+	in.mu.Unlock()
 	m.discard(in, l)
-	if err != nil {
-		return api.Workspace{}, err
-	}
 	return in.public(), nil
+}
+
+// stop saves the machine of the life that retire returned. The commands were
+// ended before: what one of them did that has succeeded is saved too. The caller
+// holds in.act.
+func (m *Manager) stop(ctx context.Context, in *instance, l *life) error {
+	if err := m.save(ctx, in, l); err != nil {
+		return err
+	}
+	if err := m.hit("stop-saved"); err != nil {
+		return err
+	}
+	err := m.set(ctx, in, true, func(r *store.Workspace) { r.State, r.Machine = store.WorkspaceStopped, "" })
+	if err == nil {
+		_ = m.hit("stop-recorded") // it is too late to fail
+	}
+	return err
+}
+
+// retire ends the life for all who use the machine, waits for its commands, and
+// returns one that only its caller has, or nil if there is no machine.
+func (in *instance) retire(why error) *life {
+	l := in.takeLife(why)
+	if l == nil {
+		return nil
+	}
+	last := l.again()
+	in.mu.Lock()
+	in.ending = last
+	in.mu.Unlock()
+	l.uses.Wait()
+	return last
+}
+
+// resume gives back the machine that retire took.
+func (m *Manager) resume(in *instance) {
+	in.mu.Lock()
+	l := in.ending
+	in.ending = nil
+	in.mu.Unlock()
+	m.live(in, l)
+	l.touched()
 }
 
 // writeImage writes the view's /workspace as an image.

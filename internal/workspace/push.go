@@ -89,11 +89,14 @@ func (m *Manager) push(ctx context.Context, in *instance, l *life, source *seed.
 	if err := m.room(in, plan.Changes.Bytes); err != nil {
 		return err
 	}
-	return send(ctx, l, plan.Changes, strings.TrimPrefix(strings.TrimPrefix(res.Destination, api.WorkspacePath), "/"))
+	if err := m.hit("push-planned"); err != nil {
+		return err
+	}
+	return m.send(ctx, l, plan.Changes, strings.TrimPrefix(strings.TrimPrefix(res.Destination, api.WorkspacePath), "/"))
 }
 
 // send lets the guest agent put the changes in place.
-func send(ctx context.Context, l *life, changes *seed.Changes, dest string) error {
+func (m *Manager) send(ctx context.Context, l *life, changes *seed.Changes, dest string) error {
 	ctx, cancel := sandbox.Joined(ctx, l.ctx)
 	defer cancel()
 	in, out := io.Pipe()
@@ -101,6 +104,9 @@ func send(ctx context.Context, l *life, changes *seed.Changes, dest string) erro
 	fed := make(chan error, 1)
 	go func() {
 		err := feed.Send(ctx, out, changes)
+		if err == nil {
+			_ = m.hit("push-sent") // it is the guest's now
+		}
 		out.CloseWithError(err) // the agent changes nothing unless it has seen the end
 		fed <- err
 	}()

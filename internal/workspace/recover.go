@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -27,11 +28,18 @@ import (
 //
 // Saved disks that no record names, and what was being made, are removed.
 // Commands that ran are lost. A workspace whose runtime this version does not
-// have is left alone. Recover fails only if records cannot be listed.
+// have is left alone. Recover fails only if records cannot be read: what they do
+// not name would be removed.
 func (m *Manager) Recover(ctx context.Context) error {
 	rows, err := m.store.Workspaces(ctx)
 	if err != nil {
 		return err
+	}
+	snapshots := map[string][]store.Snapshot{}
+	for _, row := range rows {
+		if snapshots[row.ID], err = m.store.Snapshots(ctx, row.ID); err != nil {
+			return err
+		}
 	}
 	known := map[string]bool{}
 	var wg sync.WaitGroup
@@ -42,7 +50,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 			m.log.Warn("workspace of an unknown runtime is left alone", "workspace", row.ID, "runtime", row.Driver)
 			continue
 		}
-		wg.Go(func() { m.recoverOne(ctx, row, driver) })
+		wg.Go(func() { m.recoverOne(ctx, row, snapshots[row.ID], driver) })
 	}
 	m.removeStrangers(ctx, rows)
 	wg.Wait()
@@ -50,20 +58,16 @@ func (m *Manager) Recover(ctx context.Context) error {
 	return nil
 }
 
-func (m *Manager) recoverOne(ctx context.Context, row store.Workspace, driver runtime.Driver) {
+func (m *Manager) recoverOne(ctx context.Context, row store.Workspace, snapshots []store.Snapshot, driver runtime.Driver) {
 	in := newInstance(m.folder(row.ID), row, driver, nil)
+	in.snapshots = snapshots
 	if row.State == store.WorkspaceCreating || row.State == store.WorkspaceDeleting {
 		m.log.Info("removing what an earlier process left", "workspace", row.ID, "state", string(row.State))
 		if err := m.destroy(in); err != nil {
-			m.log.Error("workspace cannot be removed", "workspace", row.ID, "error", err)
-			in.end(notFound(in.id))
-			m.add(in) // so that deleting it again tries again
+			m.log.Error("workspace cannot be removed, trying again", "workspace", row.ID, "error", err)
+			m.deleteLater(in)
 		}
 		return
-	}
-	var err error
-	if in.snapshots, err = m.store.Snapshots(ctx, in.id); err != nil {
-		m.log.Error("snapshots are not known", "workspace", in.id, "error", err)
 	}
 	if newest, err := m.store.Commands(ctx, in.id, row.Commands+1, 0); err != nil {
 		m.log.Error("commands are not known", "workspace", in.id, "error", err)
@@ -73,9 +77,9 @@ func (m *Manager) recoverOne(ctx context.Context, row store.Workspace, driver ru
 	if err := m.holdImage(ctx, in); err != nil {
 		m.log.Warn("image of a workspace is gone", "workspace", in.id, "environment", row.Environment, "error", err)
 	}
-	m.adopt(ctx, in)
-	m.loseCommands(ctx, in)
 	m.tidy(in)
+	m.loseCommands(ctx, in)
+	m.adopt(ctx, in)
 	m.add(in)
 }
 
@@ -94,10 +98,12 @@ func (m *Manager) adopt(ctx context.Context, in *instance) {
 		return
 	}
 	base := in.seedPath()
-	if st, err := m.stateOf(in, row.Disk); err == nil {
-		base = st.base
+	if own := filepath.Join(in.diskDir(row.Disk), ownBase); row.Disk != "" && fileSize(own) > 0 {
+		base = own
 	}
-	m.live(in, newLife(machine, base, in.commandLog()))
+	l := newLife(machine, base, in.commandLog())
+	l.touched() // what it did last may not have been saved
+	m.live(in, l)
 }
 
 // loseCommands marks the commands that ran as lost.
@@ -174,13 +180,15 @@ func (m *Manager) removeUnknownFolders(known map[string]bool) {
 }
 
 // Status describes a workspace.
-func (m *Manager) Status(_ context.Context, id string) (api.Workspace, error) {
+func (m *Manager) Status(ctx context.Context, id string) (api.Workspace, error) {
 	in, err := m.lookup(id)
 	if err != nil {
 		return api.Workspace{}, err
 	}
 	m.measure(in)
-	return in.public(), nil
+	w := in.public()
+	in.countServices(ctx, &w)
+	return w, nil
 }
 
 // List describes all workspaces, oldest first.

@@ -214,12 +214,12 @@ func TestRemovalFails(t *testing.T) {
 	})
 	t.Run("create", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, w *world) {
-			w.failpoint = func(at string) error {
-				if at == "workspace-create-committed" || at == "workspace-delete-machine" {
+			w.at(func(at string) error {
+				if at == "create-committed" || at == "delete-machine" {
 					return os.ErrInvalid
 				}
 				return nil
-			}
+			})
 			if _, err := w.Create(t.Context(), request(), func(api.Progress) {}); err == nil {
 				t.Error("created")
 			}

@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -57,12 +58,14 @@ func (m *Manager) reset(ctx context.Context, in *instance, name string) error {
 		return err
 	}
 	row := in.record()
-	generation, log := row.Generation+1, openLog(in.logDir(row.ResetCount+1))
+	generation, log := in.nextGeneration(), openLog(in.logDir(row.ResetCount+1))
 	l, err := m.boot(ctx, in, generation, st, log)
 	if err != nil {
 		return err
 	}
-	if err := m.commitReset(ctx, in, l, name, to); err != nil {
+	defer m.arrived(in)
+	to.disk = cmp.Or(l.disk, to.disk)
+	if err := m.commitReset(ctx, in, l, generation, name, to); err != nil {
 		m.discard(in, l)
 		return err
 	}
@@ -79,7 +82,7 @@ func (m *Manager) reset(ctx context.Context, in *instance, name string) error {
 }
 
 // commitReset makes the new machine the workspace's and lets the old one go.
-func (m *Manager) commitReset(ctx context.Context, in *instance, l *life, name string, to target) error {
+func (m *Manager) commitReset(ctx context.Context, in *instance, l *life, generation int, name string, to target) error {
 	in.rec.Lock()
 	defer in.rec.Unlock()
 	if name != api.Baseline {
@@ -88,7 +91,7 @@ func (m *Manager) commitReset(ctx context.Context, in *instance, l *life, name s
 		}
 	}
 	row := in.record()
-	row.State, row.Machine, row.Generation = store.WorkspaceStarted, l.machine.ID(), row.Generation+1
+	row.State, row.Machine, row.Generation = store.WorkspaceStarted, l.machine.ID(), generation
 	row.Disk, row.DiskSource, row.SavedAt = to.disk, to.source, to.saved
 	row.Commands, row.Recovery = 0, ""
 	row.ResetCount++

@@ -33,6 +33,7 @@ func (m *Manager) autosave(in *instance, l *life) {
 	saver := l.machine.(runtime.DiskSaver)
 	seen, _ := saver.Activity() // an error shows again below
 	wait, touched := saveInterval, false
+	var rest time.Time // when the next save may be
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -41,16 +42,12 @@ func (m *Manager) autosave(in *instance, l *life) {
 			return
 		case <-l.kick:
 			touched = true
-			if wait > saveInterval {
-				wait = saveInterval
-				continue
-			}
-			select { // the rest of the interval, for what follows to be saved with it
-			case <-time.After(wait):
+			select { // for what follows to be saved with it
+			case <-time.After(max(saveInterval, time.Until(rest))):
 			case <-l.ctx.Done():
 				return
 			}
-		case <-time.After(wait):
+		case <-time.After(max(wait, time.Until(rest))):
 		}
 		activity, err := saver.Activity()
 		if err != nil {
@@ -62,12 +59,16 @@ func (m *Manager) autosave(in *instance, l *life) {
 			}
 			continue
 		}
+		select {
+		case <-l.kick: // of something that this save has in it
+		default:
+		}
 		begun := time.Now()
 		err = m.save(context.Background(), in, l)
-		touched, wait = false, max(saveInterval, saveShare*time.Since(begun))
+		touched, wait, rest = false, saveInterval, time.Now().Add(saveShare*time.Since(begun))
 		if err != nil && l.ctx.Err() == nil {
 			m.log.Error("disk is not saved, trying again", "workspace", in.id, "error", err)
-			touched, wait = true, saveRetry
+			touched, rest = true, time.Now().Add(saveRetry)
 		}
 		seen, _ = saver.Activity()
 	}
@@ -92,17 +93,17 @@ func (m *Manager) save(ctx context.Context, in *instance, l *life) error {
 	}
 	defer in.disk.unlock()
 	err = m.saveLocked(ctx, in, l)
-	in.mu.Lock()
-	in.saveErr = api.AsError(err)
-	in.mu.Unlock()
+	if in.holds(l) { // else it tells nothing of the machine that there is now
+		in.mu.Lock()
+		in.saveErr = api.AsError(err)
+		in.mu.Unlock()
+	}
 	return err
 }
 
-// saveLocked is save for a caller who holds in.disk.
+// saveLocked is save for a caller who holds in.disk. Neither the budget nor the
+// disk's reserve keeps a save away: saves are what the reserve is for.
 func (m *Manager) saveLocked(ctx context.Context, in *instance, l *life) error {
-	if err := m.room(in, 0); err != nil {
-		return err
-	}
 	saved := now() // before the machine is stopped: later changes are not in it
 	id, _, err := m.keep(ctx, in, l)
 	if err != nil {
@@ -117,11 +118,14 @@ func (m *Manager) adoptDisk(ctx context.Context, in *instance, l *life, id, sour
 	err := in.update(func(r *store.Workspace) {
 		r.Disk, r.DiskSource, r.SavedAt = id, source, saved
 	}, func(r store.Workspace) error {
-		if in.currentLife() != l { // reset meanwhile: what was saved is of the past
+		if !in.holds(l) { // reset meanwhile: what was saved is of the past
 			return l.orCause(api.Errorf(api.KindCanceled, "%s has another sandbox now", in.what()))
 		}
 		return m.store.UpdateWorkspace(context.WithoutCancel(ctx), r, true)
 	})
+	if err == nil {
+		err = m.hit("save-recorded")
+	}
 	m.sweepDisks(in)
 	return err
 }

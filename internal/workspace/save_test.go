@@ -135,12 +135,12 @@ func TestStopKeepsWhatSucceeded(t *testing.T) {
 		inside := make(chan struct{})
 		goOn := make(chan struct{})
 		var once sync.Once
-		w.failpoint = func(at string) error {
-			if at == "workspace-save-renamed" {
+		w.at(func(at string) error {
+			if at == "save-renamed" {
 				once.Do(func() { close(inside); <-goOn })
 			}
 			return nil
-		}
+		})
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if _, err := w.Stop(t.Context(), id); err != nil {

@@ -159,10 +159,11 @@ func (m *Manager) DeleteSnapshot(ctx context.Context, req api.SnapshotRequest) (
 	if err != nil {
 		return api.DeletedSnapshot{}, err
 	}
-	if err := m.hit("snapshot-forgotten"); err != nil {
+	err = m.hit("snapshot-forgotten")
+	m.sweepDisks(in)
+	if err != nil {
 		return api.DeletedSnapshot{}, err
 	}
-	m.sweepDisks(in)
 	res := api.DeletedSnapshot{WorkspaceID: in.id, SnapshotName: s.Name, Deleted: true}
 	if in.record().Disk != s.Disk {
 		res.BytesFreed = s.SizeBytes

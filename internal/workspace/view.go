@@ -142,13 +142,30 @@ func (m *Manager) current(ctx context.Context, in *instance) (*view, error) {
 	for {
 		l := in.currentLife()
 		if l == nil {
-			return m.viewOf(ctx, in, in.record().Disk)
+			v, err := m.stopped(ctx, in)
+			if v == nil && err == nil {
+				continue
+			}
+			return v, err
 		}
 		v, err := m.currentOf(ctx, in, l)
 		if err == nil || !in.replaced(ctx, l) {
 			return v, err
 		}
 	}
+}
+
+// stopped reads what a workspace without a machine holds, or returns nil if it
+// has got one. Nobody starts or stops it meanwhile.
+func (m *Manager) stopped(ctx context.Context, in *instance) (*view, error) {
+	if err := in.lock(ctx, in.act); err != nil {
+		return nil, err
+	}
+	defer in.act.unlock()
+	if in.currentLife() != nil {
+		return nil, nil
+	}
+	return m.viewOf(ctx, in, in.record().Disk)
 }
 
 func (m *Manager) currentOf(ctx context.Context, in *instance, l *life) (*view, error) {

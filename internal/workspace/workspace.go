@@ -18,7 +18,6 @@
 //	├── disks/RANDOM/            saved disks: disk.json, the driver's files,
 //	│                            and an image of /workspace if it is not the seed
 //	├── commands/GENERATION/     output of commands, of the machines since a reset
-//	├── sums                     what a sync push need not read again
 //	└── tmp/                     what is being made; emptied by every start
 //
 // The record in the store says which of it counts; everything else is garbage
@@ -91,7 +90,7 @@ type Manager struct {
 	budget       int64
 	log          *slog.Logger
 	checked      checked
-	removals     atomic.Int32 // machines on their way out after the call that replaced them; SaveAll waits for them
+	removals     atomic.Int32            // machines on their way out after the call that replaced them; SaveAll waits for them
 	failpoint    func(step string) error // failpoint.Hit but in tests
 
 	mu         sync.Mutex

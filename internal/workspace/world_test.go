@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"pyro/api"
 	"pyro/internal/runtime"
 	"pyro/internal/sandbox"
@@ -65,22 +67,51 @@ type world struct {
 	driver *fakeDriver
 	shelf  *shelf
 	db     *store.Store
-	dead   atomic.Bool // its process was killed
+	point  atomic.Pointer[func(step string) error] // what happens at a step
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return firstWorld(t, memoryDir(t))
+}
+
+// newBubble is newWorld in a bubble.
+func newBubble(t *testing.T) *world {
+	t.Helper()
+	dir := memoryDir(t)
+	t.Cleanup(synctest.Wait) // for whoever wakes up at the end of the world
+	return firstWorld(t, dir)
+}
+
+func firstWorld(t *testing.T, dir string) *world {
+	t.Helper()
 	host := newFakeHost()
-	w := openWorld(t, t.TempDir(), host)
+	w := openWorld(t, dir, host)
 	w.recover()
 	t.Cleanup(func() { endWorld(host) })
 	return w
 }
 
+// memoryDir makes a folder, in memory if there is a place for that: what survives
+// the end of a process does so there too, and nobody waits for a disk.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "pyro-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // inBubble runs a test in which time passes only while everyone waits.
 func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t)) })
+	synctest.Test(t, func(t *testing.T) { test(t, newBubble(t)) })
 }
 
 // endWorld lets all goroutines of all processes end.
@@ -104,7 +135,14 @@ func openWorld(t *testing.T, dir string, host *fakeHost) *world {
 		Store: db, Environments: w.shelf, Isolated: []runtime.Driver{w.driver}, Dir: filepath.Join(dir, "workspaces"),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
-	w.failpoint = func(string) error { return w.driver.park() }
+	w.failpoint = func(step string) error {
+		if f := w.point.Load(); f != nil {
+			if err := (*f)(strings.TrimPrefix(step, "workspace-")); err != nil {
+				return err
+			}
+		}
+		return w.driver.park()
+	}
 	return w
 }
 
@@ -144,22 +182,25 @@ func (w *world) kill() {
 // under way then never returns.
 func (w *world) crashAt(step string, nth int) {
 	var reached atomic.Int32
-	w.failpoint = func(at string) error {
-		if at == "workspace-"+step && int(reached.Add(1)) == nth {
+	w.at(func(at string) error {
+		if at == step && int(reached.Add(1)) == nth {
 			w.driver.gone.Store(true)
 		}
-		return w.driver.park()
-	}
+		return nil
+	})
 }
+
+// at sets what happens at every step.
+func (w *world) at(f func(step string) error) { w.point.Store(&f) }
 
 // failAt lets every pass of a step fail as on a full disk.
 func (w *world) failAt(step string) {
-	w.failpoint = func(at string) error {
-		if at == "workspace-"+step {
-			return os.ErrInvalid
+	w.at(func(at string) error {
+		if at == step {
+			return unix.ENOSPC
 		}
-		return w.driver.park()
-	}
+		return nil
+	})
 }
 
 // sql runs a statement in the store's database past the store: a trigger, for
@@ -437,4 +478,17 @@ func (in *instance) specFor(machine string) runtime.Spec {
 func synctestSleep(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
+}
+
+// damage changes a byte in the middle of a file.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -3,6 +3,7 @@ package gvisor
 import (
 	"context"
 	"io"
+	"math"
 
 	"gvisor.dev/gvisor/runsc/version"
 
@@ -29,9 +30,10 @@ type disk struct{ *fscheckpoint.Checkpoint }
 // restored by the version that wrote it, and by no other.
 func (d disk) Starts() bool { return d.Version() == version.Version() }
 
-// Apply implements runtime.Disk.
+// Apply implements runtime.Disk. No byte is copied, so that sparse files may be
+// as large as they say; those who read bound what they read.
 func (d disk) Apply(ctx context.Context, mount string, t *tree.Tree) error {
-	return d.Checkpoint.Apply(ctx, mount, t, tree.Limits{})
+	return d.Checkpoint.Apply(ctx, mount, t, tree.Limits{Bytes: math.MaxInt64})
 }
 
 // WriteLayer implements runtime.Disk.

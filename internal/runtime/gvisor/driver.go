@@ -32,10 +32,11 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	spec, err := d.writeBundle(rec)
 	if errors.Is(err, fs.ErrExist) {
 		return nil, api.Errorf(api.KindConflict, "sandbox %s exists already", s.ID)
-	} else if err != nil {
-		return nil, storageError("sandbox "+s.ID, err)
 	}
 	undo.Add(func() { _ = d.destroy(s.ID) })
+	if err != nil {
+		return nil, storageError("sandbox "+s.ID, err)
+	}
 
 	control, err := newControlFiles()
 	if err != nil {
@@ -126,6 +127,9 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 		return nil, api.Errorf(api.KindNotFound, "sandbox %s does not run", s.ID)
 	}
 	unix.Close(fd)
+	if !rec.Gofer.lives() {
+		return nil, api.Errorf(api.KindNotFound, "sandbox %s has lost its gofer", s.ID)
+	}
 	id := container.FullID{SandboxID: s.ID, ContainerID: s.ID}
 	c, err := container.Load(d.conf.RootDir, id, container.LoadOpts{Exact: true, SkipCheck: true})
 	if err != nil {

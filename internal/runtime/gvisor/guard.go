@@ -21,7 +21,11 @@ const (
 // files in memory never do.
 const killGrace = 500 * time.Millisecond
 
-// guard enforces the memory limit where no cgroup does, and in any case before
+// goferGrace is how long a sandbox may take to be seen ending when its gofer has.
+const goferGrace = 200 * time.Millisecond
+
+// guard ends a sandbox whose gofer is gone: the guest could go on, but nobody
+// could talk to its agent again. And it enforces the memory limit where no cgroup does, and in any case before
 // the host's kernel would choose a victim: it kills the largest process of the
 // guest, and the sandbox if that does not help.
 func (m *machine) guard() {
@@ -35,6 +39,10 @@ func (m *machine) guard() {
 		case <-m.done:
 			return
 		case <-m.closed:
+			return
+		}
+		if !m.rec.Gofer.lives() {
+			m.endWithoutGofer()
 			return
 		}
 		used, err := m.memoryBytes()
@@ -65,6 +73,22 @@ func (m *machine) endOverMemory(used int64, reached *api.Error) {
 	m.driver.log.Warn("sandbox stays over its memory limit", "id", m.ID(), "bytes", used)
 	m.mu.Lock()
 	m.fatal = reached
+	m.mu.Unlock()
+	_ = m.rec.Sandbox.kill(killTimeout)
+}
+
+// endWithoutGofer ends the machine, unless it is ending already.
+func (m *machine) endWithoutGofer() {
+	select {
+	case <-m.done:
+		return
+	case <-m.closed:
+		return
+	case <-time.After(goferGrace):
+	}
+	m.driver.log.Warn("gofer of a sandbox has ended", "id", m.ID())
+	m.mu.Lock()
+	m.fatal = api.Errorf(api.KindSandboxDied, "sandbox %s has ended, because its gofer has", m.ID()).WithHint("start a new one")
 	m.mu.Unlock()
 	_ = m.rec.Sandbox.kill(killTimeout)
 }

@@ -59,6 +59,15 @@ func (p hostProcess) open() (int, error) {
 	return fd, nil
 }
 
+// lives says whether the process runs; one that never was does.
+func (p hostProcess) lives() bool {
+	if p.PID == 0 {
+		return true
+	}
+	start, err := startTime(p.PID)
+	return err == nil && start == p.Start
+}
+
 // kill ends the process and waits until it is gone, at most for timeout. If
 // it is a child of ours, its zombie is collected.
 func (p hostProcess) kill(timeout time.Duration) error {
