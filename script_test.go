@@ -12,6 +12,7 @@
 //
 //	PYRO_BIN             the program under test, ./bin/pyro by default
 //	PYRO_TEST_CACHE_DIR  a cache of environments that outlives the run
+//	PYRO_CRASH_ROUNDS    how often TestWorkspaceFaults kills something (24)
 //	PYRO_TEST_KEEP       if set, the folders of scripts that fail are kept
 //
 // # Commands
@@ -49,6 +50,7 @@
 //	refuses-archives PROGRAM ARG...
 //	                            run the program with hostile archives in the place of
 //	                            the argument {}; it must refuse each and name the entry
+//	example NAME ARG...         run examples/NAME/walkthrough.sh
 //
 // # Conditions
 //
