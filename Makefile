@@ -2,6 +2,7 @@
 # Needs Go, make and git; a C compiler too for the race detector.
 
 GO       ?= go
+PYTHON   ?= python3
 GOARCH   ?= $(shell $(GO) env GOARCH)
 PREFIX   ?= /usr/local
 FUZZTIME ?= 20s
@@ -92,6 +93,10 @@ BENCH_RUN = cd bench && PYRO_BIN="$(CURDIR)/bin/pyro" PYRO_BENCH_RUNSC="$(CURDIR
 bench: build bench-program $(TOOLS)/runsc ## Compare with raw runsc and others, into docs/benchmarks.md (root, 10 minutes)
 	$(BENCH_RUN) -compare $(BENCHARGS)
 
+.PHONY: bench-workspaces
+bench-workspaces: build bench-program $(TOOLS)/runsc ## Compare workspaces with raw runsc, git and tar, likewise (25 minutes)
+	$(BENCH_RUN) -workspaces $(BENCHARGS)
+
 .PHONY: bench-environments
 bench-environments: build bench-program ## Compare cold builds of the environments with mmdebstrap, likewise
 	$(BENCH_RUN) -environments $(BENCHARGS)
@@ -121,6 +126,21 @@ fuzz: agent ## Run each fuzz target for FUZZTIME (20s)
 .PHONY: generate
 generate: agent ## Make the derived files again
 	$(STATIC) $(GO) generate ./...
+
+.PHONY: wheel
+wheel: build ## Write a wheel of the Python package, with bin/pyro inside, into dist/
+	$(PYTHON) sdk/python/wheels.py --binary bin/pyro --out dist $(if $(VERSION),--version $(VERSION))
+
+.PHONY: test-python
+test-python: build bin/python/ready $(TOOLS)/testreport ## Check the types of the Python package, then run its tests; needs PyPI once
+	cd sdk/python && ../../bin/python/bin/mypy --cache-dir=../../bin/python/mypy
+	PATH="$(CURDIR)/bin/python/bin:$$PATH" PYRO_BIN="$(CURDIR)/bin/pyro" $(STATIC) $(TOOLS)/testreport -count=1 -timeout=40m -run '^TestPython$$' $(TESTARGS) .
+
+# What checks the Python package; the package itself needs nothing.
+bin/python/ready: sdk/python/requirements.txt
+	$(PYTHON) -m venv bin/python
+	bin/python/bin/pip install --quiet --disable-pip-version-check -r sdk/python/requirements.txt
+	touch $@
 
 .PHONY: install
 install: build ## Copy bin/pyro to PREFIX/bin (/usr/local/bin)
