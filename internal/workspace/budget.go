@@ -17,7 +17,7 @@ const reserve = 512 << 20
 
 // room refuses an operation that would write need bytes where there is no room
 // for them: beyond the budget of all workspaces, or into the disk's reserve.
-func (m *Manager) room(in *instance, need int64) error {
+func (m *Manager) room(need int64) error {
 	if err := os.MkdirAll(m.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return storageError("folder "+m.dir, err)
 	}

@@ -31,7 +31,7 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 		}
 		defer source.Close()
 	}
-	if err := m.room(nil, 0); err != nil {
+	if err := m.room(0); err != nil {
 		return api.Workspace{}, err
 	}
 	image, err := sandbox.AcquireOrPull(ctx, m.environments, req.Environment, progress)
@@ -136,7 +136,7 @@ func (m *Manager) writeSeed(ctx context.Context, in *instance, source *seed.Sour
 			return report, err
 		}
 	}
-	if err := m.room(in, report.Bytes); err != nil {
+	if err := m.room(report.Bytes); err != nil {
 		return report, err
 	}
 	v := &view{tree: t}

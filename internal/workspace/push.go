@@ -86,7 +86,7 @@ func (m *Manager) push(ctx context.Context, in *instance, l *life, source *seed.
 	if res.SentEntries == 0 && !plan.NewDest {
 		return nil
 	}
-	if err := m.room(in, plan.Changes.Bytes); err != nil {
+	if err := m.room(plan.Changes.Bytes); err != nil {
 		return err
 	}
 	if err := m.hit("push-planned"); err != nil {

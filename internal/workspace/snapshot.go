@@ -55,7 +55,7 @@ func (m *Manager) CreateSnapshot(ctx context.Context, req api.SnapshotRequest) (
 	if _, err := in.find(req.SnapshotName); err == nil {
 		return api.Snapshot{}, duplicate(in, req.SnapshotName)
 	}
-	if err := m.room(in, 0); err != nil {
+	if err := m.room(0); err != nil {
 		return api.Snapshot{}, err
 	}
 	var s store.Snapshot

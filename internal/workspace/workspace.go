@@ -51,6 +51,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -177,7 +178,7 @@ func (m *Manager) Running() int {
 func (m *Manager) folder(id string) string { return filepath.Join(m.dir, id) }
 
 func storageError(what string, err error) error {
-	if _, ok := err.(*api.Error); ok {
+	if _, ok := errors.AsType[*api.Error](err); ok {
 		return err
 	}
 	return api.Errorf(api.KindStorage, "%s: %w", what, err).

@@ -94,7 +94,7 @@ func TestOpenHostile(t *testing.T) {
 
 		{"empty range", ranges(func(m *pgpb.MemoryFileMetadataProto) { m.MemAcct[0].End = 0 }), api.KindVerification, "no range"},
 		{"range backwards", ranges(func(m *pgpb.MemoryFileMetadataProto) { m.MemAcct[1].End = m.MemAcct[1].Start - page }), api.KindVerification, "no range"},
-		{"range of half a page", ranges(func(m *pgpb.MemoryFileMetadataProto) { m.MemAcct[1].End -= 1 }), api.KindVerification, "no range"},
+		{"range of half a page", ranges(func(m *pgpb.MemoryFileMetadataProto) { m.MemAcct[1].End-- }), api.KindVerification, "no range"},
 		{"range at half a page", ranges(func(m *pgpb.MemoryFileMetadataProto) { m.MemAcct[1].Start += 2048 }), api.KindVerification, "no range"},
 		{"range to the end of numbers", ranges(func(m *pgpb.MemoryFileMetadataProto) { m.MemAcct[1].End = 1<<64 - page }), api.KindVerification, "no range"},
 		{"huge range", ranges(func(m *pgpb.MemoryFileMetadataProto) { m.MemAcct[1].End = 1<<63 - page }), api.KindVerification, "pages on, which end"},
@@ -107,7 +107,7 @@ func TestOpenHostile(t *testing.T) {
 		{"no pages", func(c *checkpoint) { c.pages = nil }, api.KindVerification, "pages on, which end"},
 		{"pages beyond their file", func(c *checkpoint) { c.manifest.MemoryFiles[1].PagesStart = 1 << 63 }, api.KindVerification, "cannot begin"},
 		{"pages that overlap", func(c *checkpoint) { c.manifest.MemoryFiles[1].PagesStart = 0 }, api.KindVerification, "cannot begin"},
-		{"pages of the last mount cut", func(c *checkpoint) { c.manifest.MemoryFiles[1].PagesStart += 1 }, api.KindVerification, "pages on, which end"},
+		{"pages of the last mount cut", func(c *checkpoint) { c.manifest.MemoryFiles[1].PagesStart++ }, api.KindVerification, "pages on, which end"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cp := sound(t)
