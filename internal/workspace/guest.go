@@ -56,7 +56,7 @@ func (l *life) ask(ctx context.Context, method wire.Method, params, result any) 
 		return nil
 	}
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		return api.Errorf(guestKind(e.Kind), "%s", validText(e.Message))
+		return api.Errorf(guestKind(e.Kind), "%s", validText(e.Message)).WithHint("%s", guestHint(e.Kind))
 	}
 	if ctx.Err() != nil {
 		return api.Errorf(api.KindCanceled, "stopped waiting for the guest agent: %w", context.Cause(ctx))
@@ -71,6 +71,21 @@ func guestKind(k wire.Kind) api.Kind {
 		return api.Kind(k)
 	}
 	return api.KindInternal
+}
+
+// guestHint is what to do about an error of the agent's.
+func guestHint(k wire.Kind) string {
+	switch k {
+	case wire.KindUsage:
+		return "pyro workspace --help"
+	case wire.KindExec:
+		return "check the command and its folder: pyro workspace exec ID -- ls -l"
+	case wire.KindPIDLimit:
+		return "end some processes of the workspace, or create one with a higher --pid-limit"
+	case wire.KindDiskLimit:
+		return "delete some files of the workspace, or create one with a larger --disk-mib"
+	}
+	return "see what there is: pyro workspace status ID"
 }
 
 // inGuest begins an operation that needs the machine to be there already: what it
