@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,9 +22,6 @@ import (
 	"pyro/internal/paths"
 )
 
-// abort makes a server cut the connection, as one that dies does.
-var abort = http.ErrAbortHandler
-
 // session is a small shell on a terminal: it echoes what is typed, tells its
 // new size, and knows the commands exit, die and vim. Its output is read
 // by cursor as the real one's is.
@@ -36,9 +32,7 @@ type session struct {
 	shell   api.Shell
 	kept    int64         // cursor of the oldest output that is kept
 	changed chan struct{} // closed and replaced when something has happened
-	sizes   []string
-	onDie   func() // while mu is held
-	dead    bool   // calls are cut off
+	onDie   func()
 	writes  int
 }
 
@@ -83,10 +77,6 @@ func (s *session) read(ctx context.Context, body []byte) (any, error) {
 	}
 	for {
 		s.mu.Lock()
-		if s.dead {
-			s.mu.Unlock()
-			panic(abort)
-		}
 		out, changed := s.answer(req), s.changed
 		s.mu.Unlock()
 		if out.NextCursor > req.Cursor || req.WaitMS == 0 || out.State == api.ShellExited {
@@ -149,7 +139,6 @@ func (s *session) run(line string) {
 		s.put("bye")
 		return
 	case "die":
-		s.dead = true
 		s.onDie()
 	case "vim":
 		s.put("\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b[?2004lVIM")
@@ -173,8 +162,10 @@ type user struct {
 	terminal *os.File
 	cmd      *exec.Cmd
 	before   *unix.Termios
-	seen     string // all that the terminal showed
-	done     int    // how much of it was waited for
+	after    *unix.Termios
+	gone     chan struct{} // closed when pyro has ended and after is set
+	seen     string        // all that the terminal showed
+	done     int           // how much of it was waited for
 }
 
 // sit starts pyro in a terminal of 100 columns and 40 rows.
@@ -184,17 +175,23 @@ func sit(t *testing.T, dirs paths.Dirs, args ...string) *user {
 	if err != nil {
 		t.Skipf("needs a pseudoterminal: %v", err)
 	}
-	t.Cleanup(func() { terminal.Close(); tty.Close() })
+	t.Cleanup(func() { terminal.Close() })
 	if err := pty.Setsize(tty, &pty.Winsize{Cols: 100, Rows: 40}); err != nil {
 		t.Fatal(err)
 	}
-	u := &user{t: t, terminal: terminal, cmd: process(t, dirs, args...)}
+	u := &user{t: t, terminal: terminal, cmd: process(t, dirs, args...), gone: make(chan struct{})}
 	u.before = u.termios()
 	u.cmd.Stdin, u.cmd.Stdout, u.cmd.Stderr = tty, tty, tty
 	u.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := u.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	go func() {
+		defer close(u.gone)
+		u.cmd.Wait()
+		u.after = u.termios()
+		tty.Close() // so that reading the terminal comes to an end
+	}()
 	return u
 }
 
@@ -202,7 +199,7 @@ func (u *user) termios() *unix.Termios {
 	u.t.Helper()
 	state, err := unix.IoctlGetTermios(int(u.terminal.Fd()), unix.TCGETS)
 	if err != nil {
-		u.t.Fatal(err)
+		u.t.Error(err)
 	}
 	return state
 }
@@ -235,11 +232,11 @@ func (u *user) types(text string) {
 // is as it was.
 func (u *user) ends(code int) {
 	u.t.Helper()
-	u.cmd.Wait()
+	<-u.gone
 	if got := u.cmd.ProcessState.ExitCode(); got != code {
 		u.t.Errorf("ended with %v, want %d, shown is %q", u.cmd.ProcessState, code, u.seen)
 	}
-	if diff := cmp.Diff(u.before, u.termios()); diff != "" {
+	if diff := cmp.Diff(u.before, u.after); diff != "" {
 		u.t.Errorf("the terminal is not as it was: %s", diff)
 	}
 }
@@ -247,17 +244,17 @@ func (u *user) ends(code int) {
 const attachedLine = "[workspace-shell-attach] workspace_id=ws-1 shell_id=sh-1 state=running detach_keys=ctrl-p,ctrl-q\r\n"
 
 // attach starts `pyro workspace shell attach` with a session.
-func attach(t *testing.T, s *session, flags ...string) (*user, paths.Dirs, net.Listener) {
+func attach(t *testing.T, s *session, flags ...string) (*user, paths.Dirs) {
 	t.Helper()
 	dirs := clienttest.Dirs(t)
-	listener := s.server().Start(t, dirs)
-	return sit(t, dirs, append([]string{"workspace", "shell", "attach", "ws-1", "sh-1"}, flags...)...), dirs, listener
+	s.server().Start(t, dirs)
+	return sit(t, dirs, append([]string{"workspace", "shell", "attach", "ws-1", "sh-1"}, flags...)...), dirs
 }
 
 func TestAttach(t *testing.T) {
 	s := newSession()
 	s.put("\x1b[6n\x1b]11;?\x07old output\r\n$ ")
-	u, _, _ := attach(t, s)
+	u, _ := attach(t, s)
 	u.sees(attachedLine + "$ old output\r\n$ ") // what terminals answer is not repeated
 	u.sees("<100x40>")
 	if raw := u.termios(); raw.Lflag&(unix.ICANON|unix.ECHO|unix.ISIG) != 0 {
@@ -280,7 +277,7 @@ func TestAttach(t *testing.T) {
 func TestAttachToAnEndedShell(t *testing.T) {
 	s := newSession()
 	s.run("exit")
-	u, _, _ := attach(t, s)
+	u, _ := attach(t, s)
 	u.sees("state=exited detach_keys=ctrl-p,ctrl-q\r\n$ bye")
 	u.sees("state=exited exit_code=7\r\n")
 	u.ends(7)
@@ -315,7 +312,7 @@ func TestAttachToNothing(t *testing.T) {
 // a program.
 func TestDetach(t *testing.T) {
 	s := newSession()
-	one, dirs, _ := attach(t, s)
+	one, dirs := attach(t, s)
 	one.sees("<100x40>")
 	two := sit(t, dirs, "workspace", "shell", "attach", "ws-1", "sh-1", "--detach-keys", "ctrl-],x")
 	two.sees("detach_keys='ctrl-],x'\r\n$ <100x40>")
@@ -347,7 +344,7 @@ func TestAttachShowsTheEnd(t *testing.T) {
 	s.put(strings.Repeat(line, 2000))
 	s.put("end")
 	s.kept = 1000
-	u, _, _ := attach(t, s)
+	u, _ := attach(t, s)
 	u.sees("end<100x39><100x40>") // so that what is there is drawn again
 	history, _, _ := strings.Cut(strings.TrimPrefix(u.seen, attachedLine), "end")
 	if n := len(history); n < 60<<10 || n > 64<<10 || history != strings.Repeat(line, n/len(line)) {
@@ -360,7 +357,7 @@ func TestAttachShowsTheEnd(t *testing.T) {
 // TestAttachSaysWhatItMissed reads too slowly for what is kept.
 func TestAttachSaysWhatItMissed(t *testing.T) {
 	s := newSession()
-	u, _, _ := attach(t, s)
+	u, _ := attach(t, s)
 	u.sees("<100x40>")
 	s.mu.Lock()
 	s.output = append(s.output, strings.Repeat("x", 50)...)
@@ -376,20 +373,18 @@ func TestAttachSaysWhatItMissed(t *testing.T) {
 // is attached.
 func TestAttachOutlivesTheBackgroundProcess(t *testing.T) {
 	s := newSession()
-	died := make(chan struct{})
-	var listener net.Listener
-	s.onDie = func() { listener.Close(); close(died) }
-	s.mu.Lock() // until listener is known
-	var u *user
-	var dirs paths.Dirs
-	u, dirs, listener = attach(t, s)
-	s.mu.Unlock()
+	dirs := clienttest.Dirs(t)
+	listener, err := clienttest.Listen(dirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, died := &http.Server{Handler: s.server()}, make(chan struct{})
+	s.onDie = func() { first.Close(); close(died) } // cuts all connections off
+	go first.Serve(listener)
+	u := sit(t, dirs, "workspace", "shell", "attach", "ws-1", "sh-1")
 	u.sees("<100x40>")
 	u.types("die\r")
 	<-died
-	s.mu.Lock()
-	s.dead = false
-	s.mu.Unlock()
 	s.server().Start(t, dirs)
 	u.sees("ran die\r\n$ ")
 	u.types("go on\r")
@@ -404,7 +399,7 @@ func TestAttachOutlivesTheBackgroundProcess(t *testing.T) {
 // TestAttachEndsWithItsTerminal ends pyro by signals and by hanging up.
 func TestAttachEndsWithItsTerminal(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT} {
-		u, _, _ := attach(t, newSession())
+		u, _ := attach(t, newSession())
 		u.sees("<100x40>")
 		u.types("vim\r")
 		u.sees("VIM")
@@ -418,7 +413,7 @@ func TestAttachEndsWithItsTerminal(t *testing.T) {
 // goes together, so that a slow call does not make a long queue.
 func TestAttachTypesTogether(t *testing.T) {
 	s := newSession()
-	u, _, _ := attach(t, s)
+	u, _ := attach(t, s)
 	u.sees("<100x40>")
 	s.mu.Lock()
 	u.types("a") // is held up by the session

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -185,7 +186,7 @@ func TestServiceLogsOutliveTheBackgroundProcess(t *testing.T) {
 		"logs_service": func(ctx context.Context, body []byte) (any, error) {
 			switch calls.Add(1) {
 			case 2:
-				panic(abort)
+				panic(http.ErrAbortHandler) // cuts the connection
 			case 3:
 				return nil, api.Errorf(api.KindCanceled, "the background process is stopping")
 			}

@@ -143,7 +143,8 @@ func (r *run) awaitReady() outcome {
 		return outcome{ready: true}
 	}
 	limit := time.Duration(r.spec.TimeoutMS) * time.Millisecond
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	deadline := time.Now().Add(limit)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	probed := make(chan error, 1)
 	var probes sync.WaitGroup
 	try := func() { probes.Go(func() { probed <- r.probe(ctx) }) }
@@ -172,7 +173,7 @@ func (r *run) awaitReady() outcome {
 			if err == nil {
 				return outcome{ready: true}
 			}
-			if ctx.Err() == nil {
+			if time.Now().Before(deadline) { // not just because of it
 				last = err
 			}
 			again.Reset(time.Duration(r.spec.IntervalMS) * time.Millisecond)

@@ -161,12 +161,8 @@ func (s *service) graceOfStop() time.Duration {
 	return s.grace
 }
 
-// running says whether anything of the service may run.
-func (s *service) running() bool {
-	select {
-	case <-s.done:
-		return false
-	default:
-		return true
-	}
+// active says whether anything of the service runs or will.
+func (s *service) active() bool {
+	state := s.describe().State
+	return state == wire.ServiceStarting || state == wire.ServiceRunning
 }

@@ -111,13 +111,14 @@ func (s *Set) add(p wire.ServiceStartParams) (*service, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.byName[p.Name]
-	if old != nil && old.running() {
+	if old != nil && old.active() {
 		return nil, &wire.Error{Kind: wire.KindConflict, Message: fmt.Sprintf("service %q is already %s", p.Name, old.describe().State)}
 	}
 	if old == nil && len(s.byName) >= maxServices {
 		return nil, &wire.Error{Kind: wire.KindConflict, Message: fmt.Sprintf("there are %d services already, the most that may be", maxServices)}
 	}
 	if old != nil {
+		<-old.done // at once
 		old.log.Remove()
 	}
 	s.started++

@@ -44,6 +44,9 @@ func (s *shell) signal(name string) error {
 	if s.hasExited() {
 		return &wire.Error{Kind: wire.KindConflict, Message: fmt.Sprintf("shell %q has exited", s.id)}
 	}
+	if sig.number == syscall.SIGKILL {
+		return process.KillSession(s.process.PID, syscall.Kill) // looks again for what was just forked
+	}
 	if sig.to == session {
 		return process.SignalSession(s.process.PID, sig.number)
 	}
