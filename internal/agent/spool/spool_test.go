@@ -197,12 +197,12 @@ func FuzzSpool(f *testing.F) {
 		end := 0
 		kept := 0 // at least so many of the newest bytes must be there
 		for _, step := range steps {
-			switch {
-			case step == 255: // the file fails from now on
+			switch step {
+			case 255: // the file fails from now on
 				if s.file != nil {
 					s.file.Close()
 				}
-			case step == 254: // and again takes what comes
+			case 254: // and again takes what comes
 				if s.file != nil {
 					f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
 					if err != nil {
