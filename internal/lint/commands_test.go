@@ -10,10 +10,11 @@ import (
 )
 
 // extra are the commands that are no row of the table.
-var extra = []string{"help", "version", "demo", "completion"}
+var extra = []string{"help", "version", "demo", "completion", "mcp serve", "workspace shell attach"}
 
-// everywhere are the flags that each command takes.
-var everywhere = []string{"json", "help", "version"}
+// everywhere are the flags that each command takes, and those that only the
+// command line has.
+var everywhere = []string{"json", "help", "version", "attach", "detach-keys", "follow", "no-newline"}
 
 // TestDocumentedCommands: what a document shows behind a prompt, or begins a
 // line of a code block with, is a command of this version with its flags.
@@ -73,7 +74,7 @@ func commandLine(line string) ([]string, bool) {
 
 // checkCommand says what is wrong with a command line of pyro.
 func checkCommand(words []string) []string {
-	if len(words) == 0 || strings.HasPrefix(words[0], "-") || slices.Contains(extra, words[0]) {
+	if len(words) == 0 || strings.HasPrefix(words[0], "-") || isExtra(words) {
 		return nil
 	}
 	op := operation(words)
@@ -93,6 +94,13 @@ func checkCommand(words []string) []string {
 		}
 	}
 	return complaints
+}
+
+func isExtra(words []string) bool {
+	return slices.ContainsFunc(extra, func(command string) bool {
+		path := strings.Fields(command)
+		return len(words) >= len(path) && slices.Equal(words[:len(path)], path)
+	})
 }
 
 // operation finds the row whose path the words begin with.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,12 +25,13 @@ import (
 // https://docs.kernel.org/admin-guide/cgroup-v1/memory.html and cgroup-v2.html.
 type memoryHierarchy struct {
 	root, limitFile string
+	killFile        string // has a line "oom_kill N"
 	prepare         func(parent string) error
 }
 
 var memoryHierarchies = []memoryHierarchy{
-	{root: "/sys/fs/cgroup/memory", limitFile: "memory.limit_in_bytes"},
-	{root: "/sys/fs/cgroup", limitFile: "memory.max", prepare: func(parent string) error {
+	{root: "/sys/fs/cgroup/memory", limitFile: "memory.limit_in_bytes", killFile: "memory.oom_control"},
+	{root: "/sys/fs/cgroup", limitFile: "memory.max", killFile: "memory.events", prepare: func(parent string) error {
 		for _, dir := range []string{filepath.Dir(parent), parent} {
 			if err := os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte("+memory"), 0); err != nil {
 				return err
@@ -88,6 +90,23 @@ func (h memoryHierarchy) limit(s runtime.Spec, pids []int) error {
 		}
 	}
 	return nil
+}
+
+// killedByHost says whether the kernel killed something of the machine because
+// it was beyond the limit of its cgroup.
+func killedByHost(id string) bool {
+	for _, h := range memoryHierarchies {
+		b, err := os.ReadFile(filepath.Join(hostMemoryCgroup(h, id), h.killFile))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(b)) {
+			if n, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+				return n != "0"
+			}
+		}
+	}
+	return false
 }
 
 // releaseHostMemory removes the cgroup of a machine whose processes have

@@ -2,6 +2,7 @@ package gvisor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,8 +141,12 @@ func (m *machine) watch() {
 	}
 	m.rec.Sandbox.collect()
 	_ = m.rec.Gofer.kill(killTimeout)
+	var byHost *api.Error // the guest grew faster than the guard looks
+	if !m.driver.rootless && killedByHost(m.ID()) {
+		byHost = m.hitMemoryLimit()
+	}
 	m.mu.Lock()
-	if m.err = errorOrNil(m.fatal); m.err == nil {
+	if m.err = errorOrNil(cmp.Or(m.fatal, byHost)); m.err == nil {
 		m.err = api.Errorf(api.KindSandboxDied, "sandbox %s has ended", m.ID()).WithHint("start a new one")
 	}
 	m.mu.Unlock()
