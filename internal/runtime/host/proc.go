@@ -145,15 +145,23 @@ func tree(own owner) (found []proc, doubt bool) {
 	return found, doubt
 }
 
-// endTree kills all processes of the tree.
+// endTree kills all processes of the tree and waits until they are gone: one whose
+// parent has ended before it is no longer found in the tree.
 func endTree(ctx context.Context, own owner) error {
 	doubts := 0
+	killed := map[int]proc{}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		found, doubt := stopTree(own)
 		for _, p := range found {
 			p.signal(unix.SIGKILL)
+			killed[p.pid] = p
 		}
-		if len(found) == 0 {
+		for pid, p := range killed {
+			if now, ok := readProc(pid); !ok || now.start != p.start || now.state == 'Z' {
+				delete(killed, pid)
+			}
+		}
+		if len(found) == 0 && len(killed) == 0 {
 			if !doubt || doubts == maxUnclear {
 				return nil
 			}
