@@ -114,6 +114,25 @@ func pss(pids []int) float64 {
 	return sum
 }
 
+// cpuTime is how long processes have run on a CPU, in seconds: field 1 of
+// /proc/PID/schedstat of every thread, in nanoseconds,
+// https://docs.kernel.org/scheduler/sched-stats.html. Threads that have ended
+// are not in it.
+func cpuTime(pids []int) float64 {
+	var sum float64
+	for _, pid := range pids {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		for _, file := range threads {
+			b, _ := os.ReadFile(file)
+			if f := strings.Fields(string(b)); len(f) > 0 {
+				ns, _ := strconv.ParseFloat(f[0], 64)
+				sum += ns / 1e9
+			}
+		}
+	}
+	return sum
+}
+
 func kilobytes(file, field string) (float64, error) {
 	f, err := os.Open(file)
 	if err != nil {

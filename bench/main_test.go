@@ -8,6 +8,7 @@
 // know what it costs. They are not a test and run only when asked for:
 //
 //	make bench                 gVisor's own runsc, bubblewrap, plain processes
+//	make bench-workspaces      the same, git and tar, with what lives in workspaces
 //	make bench-environments    mmdebstrap; takes minutes
 //
 // # Terms
@@ -25,7 +26,8 @@
 //	PYRO_BENCH_RUNSC     gVisor's runsc, ../bin/tools/runsc by default
 //	PYRO_TEST_CACHE_DIR  cache of environments, ../bin/bench/cache by default
 //	PYRO_TEST_IMAGE      an image to measure with; by default that of debian:12.
-//	                     With it the rows that need `pyro run` are left out
+//	                     With it the rows that need `pyro run` are left out.
+//	                     Workspaces are measured with environments of their own
 //
 // Raw runsc makes sandboxes only as root, so all of this needs root.
 package bench
@@ -45,6 +47,7 @@ import (
 
 var (
 	compareFlag = flag.Bool("compare", false, "run the comparisons instead of tests and benchmarks")
+	spacesFlag  = flag.Bool("workspaces", false, "run the comparisons of workspaces instead")
 	buildFlag   = flag.Bool("environments", false, "run the comparison of environment builds instead")
 	docFlag     = flag.String("doc", "", "document whose tables are replaced; \"\" only prints them")
 	roundsFlag  = flag.Int("rounds", 0, "rounds of each contest; 0 is each one's own number")
@@ -61,6 +64,8 @@ func TestMain(m *testing.M) {
 		switch {
 		case *compareFlag:
 			done <- report(runComparisons(ctx))
+		case *spacesFlag:
+			done <- report(runWorkspaces(ctx))
 		case *buildFlag:
 			done <- report(runBuilds(ctx))
 		default:

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -67,22 +68,38 @@ func (p *cli) run(ctx context.Context, args ...string) error {
 // stop ends the background process and what it has made.
 func (p *cli) stop(ctx context.Context) error { return p.run(ctx, "daemon", "stop", "--force") }
 
-// warmCLI is pyro as a command with debian:12 installed.
-var warmCLI = sync.OnceValues(func() (*cli, error) {
-	cache := os.Getenv("PYRO_TEST_CACHE_DIR")
-	if cache == "" {
-		cache = "../bin/bench/cache"
+// answer runs a command with --json and reads its document into res.
+func (p *cli) answer(ctx context.Context, res any, args ...string) error {
+	var out strings.Builder
+	if err := theLab.command(ctx, p.env, &out, append([]string{p.program}, append(args, "--json")...)...); err != nil {
+		return err
 	}
-	cache, err := filepath.Abs(cache)
+	return json.Unmarshal([]byte(out.String()), res)
+}
+
+// installedCLI is a CLI of its own that finds an environment installed in the
+// cache that is kept for the next time.
+func installedCLI(folder, environment string) (*cli, error) {
+	cache, err := filepath.Abs(cmp.Or(os.Getenv("PYRO_TEST_CACHE_DIR"), "../bin/bench/cache"))
 	if err != nil {
 		return nil, err
 	}
-	p, err := newCLI("cli", cache)
+	p, err := newCLI(folder, cache)
 	if err != nil {
 		return nil, err
 	}
 	return p, p.run(theLab.ctx, "env", "pull", environment)
-})
+}
+
+// imageOf is the path of the image of an environment that is installed.
+func (p *cli) imageOf(environment string) (string, error) {
+	var env api.Environment
+	err := p.answer(theLab.ctx, &env, "env", "inspect", environment)
+	return env.Path, err
+}
+
+// warmCLI is pyro as a command with debian:12 installed.
+var warmCLI = sync.OnceValues(func() (*cli, error) { return installedCLI("cli", environment) })
 
 // testImage is the image to measure with if it is not that of debian:12.
 func testImage() string { return os.Getenv("PYRO_TEST_IMAGE") }
@@ -96,15 +113,7 @@ var image = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var out strings.Builder
-	if err := theLab.command(theLab.ctx, p.env, &out, p.program, "env", "inspect", environment, "--json"); err != nil {
-		return "", err
-	}
-	var env api.Environment
-	if err := json.Unmarshal([]byte(out.String()), &env); err != nil {
-		return "", err
-	}
-	return env.Path, nil
+	return p.imageOf(environment)
 })
 
 // driver is the driver together with the image it is measured with.

@@ -1,9 +1,11 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,33 +22,36 @@ type runsc struct {
 }
 
 var newRunsc = sync.OnceValues(func() (*runsc, error) {
-	path := os.Getenv("PYRO_BENCH_RUNSC")
-	if path == "" {
-		path = "../bin/tools/runsc"
-	}
-	path, err := program(path, "run make bench, or set PYRO_BENCH_RUNSC")
-	if err != nil {
-		return nil, err
-	}
 	img, err := image()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := theLab.folder("runsc")
+	return runscOf(img, "runsc")
+})
+
+// runscOf is runsc with a folder of the lab, for sandboxes of an image.
+func runscOf(img, folder string) (*runsc, error) {
+	path, err := program(cmp.Or(os.Getenv("PYRO_BENCH_RUNSC"), "../bin/tools/runsc"), "run make bench, or set PYRO_BENCH_RUNSC")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := theLab.folder(folder)
 	if err != nil {
 		return nil, err
 	}
 	r := &runsc{program: path, dir: dir}
-	for name, args := range map[string][]string{"sleep": {"/bin/sleep", "infinity"}, "true": {"/bin/true"}} {
-		if err := r.writeBundle(name, img, args); err != nil {
-			return nil, err
-		}
+	if err := r.writeBundle("true", img, []string{"/bin/true"}, nil); err != nil {
+		return nil, err
 	}
-	return r, nil
-})
+	if err := r.writeBundle("sleep", img, []string{"/bin/sleep", "infinity"}, nil); err != nil {
+		return nil, err
+	}
+	return r, r.writeBundle("seeded", img, []string{"/bin/sleep", "infinity"}, map[string]string{"dev.gvisor.tar.rootfs.upper": r.seedTar()})
+}
 
 func (r *runsc) overlay() string           { return filepath.Join(r.dir, "overlay") }
 func (r *runsc) bundle(name string) string { return filepath.Join(r.dir, name) }
+func (r *runsc) seedTar() string           { return filepath.Join(r.dir, "seed.tar") } // of the bundle "seeded"
 func (r *runsc) command(arg ...string) []string {
 	return append([]string{
 		r.program, "--root=" + filepath.Join(r.dir, "root"), "--platform=systrap", "--network=none", "--ignore-cgroups",
@@ -56,7 +61,7 @@ func (r *runsc) command(arg ...string) []string {
 
 // writeBundle writes what runsc reads,
 // https://github.com/opencontainers/runtime-spec/blob/main/bundle.md.
-func (r *runsc) writeBundle(name, img string, args []string) error {
+func (r *runsc) writeBundle(name, img string, args []string, annotations map[string]string) error {
 	dir := r.bundle(name)
 	for _, d := range []string{filepath.Join(dir, "rootfs"), r.overlay(), r.bundle("shared"), r.bundle("root")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -88,6 +93,7 @@ func (r *runsc) writeBundle(name, img string, args []string) error {
 			"dev.gvisor.spec.rootfs.options": fmt.Sprintf("size=%d", theLab.spec(img).DiskBytes),
 		},
 	}
+	maps.Copy(spec.Annotations, annotations)
 	b, err := json.Marshal(spec)
 	if err != nil {
 		return err

@@ -81,7 +81,10 @@ func (c *contest) render(b *strings.Builder, got results) {
 func (c *contest) cell(name string, u unit, values []float64) string {
 	p := c.contender(name)
 	label := cmp.Or(p.label, p.name)
-	if len(values) == 0 {
+	switch {
+	case len(values) == 0 && p.missing == "":
+		return "" // a contender that has no such figure
+	case len(values) == 0:
 		return fmt.Sprintf("%s: not measured, %s", label, oneLine(p.missing))
 	}
 	text := label + ": **" + u(median(values)) + "**"

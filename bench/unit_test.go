@@ -54,6 +54,7 @@ func TestContestInterleaves(t *testing.T) {
 			{what: "x", pyro: "a", other: "b", unit: duration, target: target{ratio: 0.5}},
 			{what: "y", pyro: "b", other: "a", unit: duration, target: target{ratio: 0.5}},
 			{what: "z", pyro: "a", other: "broken", unit: duration, target: target{figure: 2}},
+			{what: "no such figure", figure: "f", pyro: "a", other: "b", unit: duration},
 		},
 	}
 	got, err := c.run(t.Context())
@@ -72,6 +73,7 @@ func TestContestInterleaves(t *testing.T) {
 	wantTable := `| x | a: **2.00 s** | b: **4.00 s** | 0.50 | ≤ 0.5, met | 2 |
 | y | b: **4.00 s** | a: **2.00 s** | 2.00 | ≤ 0.5, **missed** | 2 |
 | z | a: **2.00 s** | broken: not measured, it is \| so bad |  | ≤ 2.00 s, met | 2 |
+| no such figure |  |  |  |  | 2 |
 `
 	if diff := cmp.Diff(wantTable, b.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -105,7 +107,7 @@ func TestDocumentHasTheSections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"machine", "comparison", "work", "environments"} {
+	for _, name := range []string{"machine", "comparison", "work", "workspaces", "seeds", "places", "environments"} {
 		if _, err := replaceSection(string(doc), name, ""); err != nil {
 			t.Error(err)
 		}

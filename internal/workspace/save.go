@@ -19,6 +19,9 @@ const (
 	// saveShare bounds the part of the time that a machine stands still to be
 	// saved: after a save that took t, none follows for saveShare times t.
 	saveShare = 20
+	// maxRest bounds that again, so that a single slow save, on a host that was
+	// busy with something else, does not leave the next changes unsaved for long.
+	maxRest = 30 * time.Second
 	// activityNoise is how far Activity grows by itself, without any work of the
 	// guest's, in an interval.
 	activityNoise = 2
@@ -65,7 +68,7 @@ func (m *Manager) autosave(in *instance, l *life) {
 		}
 		begun := time.Now()
 		err = m.save(context.Background(), in, l)
-		touched, wait, rest = false, saveInterval, time.Now().Add(saveShare*time.Since(begun))
+		touched, wait, rest = false, saveInterval, time.Now().Add(min(saveShare*time.Since(begun), maxRest))
 		if err != nil && l.ctx.Err() == nil {
 			m.log.Error("disk is not saved, trying again", "workspace", in.id, "error", err)
 			touched, rest = true, time.Now().Add(saveRetry)
