@@ -69,6 +69,10 @@ func TestServeEndsAtAForeignFrame(t *testing.T) {
 func FuzzServe(f *testing.F) {
 	call, _ := json.Marshal(wire.Call{ID: 1, Method: wire.Ping})
 	f.Add(append([]byte{byte(wire.FrameCall), 0, 0, 0, byte(len(call))}, call...))
+	for _, method := range []wire.Method{wire.ShellRead, wire.ServiceStart, wire.KillLargest} {
+		call, _ := json.Marshal(wire.Call{ID: 2, Method: method, Params: json.RawMessage(`{"id":"x","name":"x","argv":["true"]}`)})
+		f.Add(append([]byte{byte(wire.FrameCall), 0, 0, 0, byte(len(call))}, call...))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		spare := func(int, syscall.Signal) error { return syscall.EPERM }
 		(&guest{kill: spare}).serve(&struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -113,6 +114,10 @@ func (g *Group) descendants() ([]Info, error) {
 
 // End ends all processes of the group and removes it: SIGTERM, then SIGKILL for
 // what is left after the grace or when hurry is closed. It may be called again.
+//
+// A process that comes later gets SIGTERM only when its parent has gone: it may
+// have been forked at the very moment at which that one was ended. A process
+// whose parent lives is left alone, as it may be how that one ends in good order.
 func (g *Group) End(grace time.Duration, hurry <-chan struct{}) error {
 	deadline := time.NewTimer(grace)
 	defer deadline.Stop()
@@ -120,14 +125,22 @@ func (g *Group) End(grace time.Duration, hurry <-chan struct{}) error {
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
+	told := make(map[int]bool)
 	for _, pid := range members {
-		_ = syscall.Kill(pid, syscall.SIGTERM)
-		_ = syscall.Kill(pid, syscall.SIGCONT) // a stopped one would not notice
+		terminate(pid, told)
 	}
 	for wait := time.Millisecond; err == nil && len(members) > 0; wait = min(2*wait, 50*time.Millisecond) {
 		select {
 		case <-time.After(wait):
 			members, err = g.Members()
+			for _, pid := range members {
+				if told[pid] {
+					continue
+				}
+				if p, err := read(pid); err == nil && !slices.Contains(members, p.Parent) {
+					terminate(pid, told)
+				}
+			}
 			continue
 		case <-deadline.C:
 		case <-hurry:
@@ -135,6 +148,12 @@ func (g *Group) End(grace time.Duration, hurry <-chan struct{}) error {
 		break
 	}
 	return errors.Join(g.kill(), g.remove())
+}
+
+func terminate(pid int, told map[int]bool) {
+	told[pid] = true
+	_ = syscall.Kill(pid, syscall.SIGTERM)
+	_ = syscall.Kill(pid, syscall.SIGCONT) // a stopped one would not notice
 }
 
 // kill sends SIGKILL to all at once, so that none escapes by forking.

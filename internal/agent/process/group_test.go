@@ -80,7 +80,7 @@ func TestEndGently(t *testing.T) {
 	for kind, groups := range groupKinds {
 		t.Run(kind, func(t *testing.T) {
 			g := newGroup(t, groups(t))
-			p, out := begin(t, g, `trap 'echo bye; exit 5' TERM; sleep 1000 & echo ready; wait`)
+			p, out := begin(t, g, `trap 'echo bye; exit 5' TERM; sh -c 'echo ready; exec sleep 1000' & wait`)
 			line(t, out)
 			if members, err := g.Members(); err != nil || len(members) != 2 {
 				t.Errorf("members %v, %v", members, err)
@@ -135,6 +135,23 @@ func TestNoneEscapesACgroup(t *testing.T) {
 	}
 	if alive(daemon) {
 		t.Errorf("process %d is alive", daemon)
+	}
+}
+
+// TestLatecomersEnd: what is forked while its parent is ended must not wait out
+// the grace, but what helps a parent to end must be let alone.
+func TestLatecomersEnd(t *testing.T) {
+	g := newGroup(t, cgroups(t))
+	p, out := begin(t, g, `trap 'sh -c "trap \"echo disturbed\" TERM; sleep 0.2; echo helped"; sleep 1000 & exit 6' TERM; echo ready; while :; do sleep 0.01; done`)
+	line(t, out)
+	if err := g.End(time.Hour, nil); err != nil {
+		t.Fatal(err)
+	}
+	if <-p.Done(); p.ExitCode() != 6 {
+		t.Errorf("exit code %d", p.ExitCode())
+	}
+	if got := line(t, out); got != "helped" {
+		t.Errorf("the helper was %q", got)
 	}
 }
 
