@@ -131,9 +131,12 @@ generate: agent ## Make the derived files again
 wheel: build ## Write a wheel of the Python package, with bin/pyro inside, into dist/
 	$(PYTHON) sdk/python/wheels.py --binary bin/pyro --out dist $(if $(VERSION),--version $(VERSION))
 
-.PHONY: test-python
-test-python: build bin/python/ready $(TOOLS)/testreport ## Check the types of the Python package, then run its tests; needs PyPI once
+.PHONY: types
+types: bin/python/ready ## Check the types of the Python package; needs PyPI once
 	cd sdk/python && ../../bin/python/bin/mypy --cache-dir=../../bin/python/mypy
+
+.PHONY: test-python
+test-python: build types $(TOOLS)/testreport ## Check the types of the Python package, then run its tests
 	PATH="$(CURDIR)/bin/python/bin:$$PATH" PYRO_BIN="$(CURDIR)/bin/pyro" $(STATIC) $(TOOLS)/testreport -count=1 -timeout=40m -run '^TestPython$$' $(TESTARGS) .
 
 # What checks the Python package; the package itself needs nothing.

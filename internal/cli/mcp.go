@@ -28,6 +28,7 @@ func (a *app) mcp() *cobra.Command {
 type mcpFlags struct {
 	http, profile, tokenFile string
 	answerWithin             int
+	conformance              bool
 }
 
 func (a *app) mcpServe() *cobra.Command {
@@ -57,6 +58,8 @@ Profiles:
 	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "read the token of HTTP from `PATH` instead of "+tokenVariable)
 	cmd.Flags().IntVar(&f.answerWithin, "answer-within-seconds", int(mcp.DefaultAnswerWithin.Seconds()),
 		"answer about a command of a workspace that runs longer than `N` seconds while it goes on")
+	cmd.Flags().BoolVar(&f.conformance, "conformance", false, "offer what the conformance suite of the protocol asks for too")
+	_ = cmd.Flags().MarkHidden("conformance") // it exists
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := noArgs(cmd, args); err != nil {
 			return err
@@ -86,7 +89,9 @@ func (a *app) serveMCP(f mcpFlags) error {
 	if err != nil {
 		return err
 	}
-	server, err := mcp.New(mcp.Options{Client: c, Profile: f.profile, AnswerWithin: time.Duration(f.answerWithin) * time.Second})
+	server, err := mcp.New(mcp.Options{
+		Client: c, Profile: f.profile, AnswerWithin: time.Duration(f.answerWithin) * time.Second, Conformance: f.conformance,
+	})
 	if err != nil {
 		return err
 	}

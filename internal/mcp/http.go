@@ -24,6 +24,9 @@ const (
 	// closeTime is how long the answers that are being written may take when
 	// the server ends.
 	closeTime = 500 * time.Millisecond
+	// maxEvents is how much of what was sent is kept for clients whose connection
+	// breaks, and who ask for the rest, in bytes.
+	maxEvents = 16 << 20
 	// firstWithoutSessions is the first version of the protocol whose requests
 	// stand each for themselves.
 	firstWithoutSessions = "2026-07-28"
@@ -94,8 +97,10 @@ func listen(ctx context.Context, opts HTTPOptions) (net.Listener, error) {
 // not meant, come from a page of another origin, or lack the token.
 func (s *Server) Handler(token string) http.Handler {
 	server := func(*http.Request) *mcp.Server { return s.server }
+	events := mcp.NewMemoryEventStore(nil)
+	events.SetMaxBytes(maxEvents)
 	sessions := mcp.NewStreamableHTTPHandler(server, &mcp.StreamableHTTPOptions{
-		Logger: s.Log, SessionTimeout: sessionIdle, MaxRequestBodyBytes: maxRequest,
+		Logger: s.Log, SessionTimeout: sessionIdle, MaxRequestBodyBytes: maxRequest, EventStore: events,
 	})
 	single := mcp.NewStreamableHTTPHandler(server, &mcp.StreamableHTTPOptions{
 		Logger: s.Log, Stateless: true, MaxRequestBodyBytes: maxRequest, PropagateRequestCancellation: true,

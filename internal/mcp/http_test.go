@@ -139,6 +139,17 @@ func TestHTTPSessionEnds(t *testing.T) {
 	deleted.Wait()
 }
 
+// TestHTTPResumes: a client whose connection breaks in the middle of a call comes
+// again and gets the answer.
+func TestHTTPResumes(t *testing.T) {
+	s := newServer(t, &clienttest.Server{}, Options{Conformance: true})
+	session := dial(t, serve(t, s, "127.0.0.1:0", ""), &mcp.ClientSessionOptions{ProtocolVersion: "2025-11-25"}, withHeader{"X", "y"})
+	res := call(t, session, "test_reconnection", nil)
+	if got := text(t, res); !strings.Contains(got, "completed") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestHTTPGuard: nobody talks to the server by accident or through a browser.
 func TestHTTPGuard(t *testing.T) {
 	open := serve(t, newServer(t, &clienttest.Server{}, Options{}), "127.0.0.1:0", "")

@@ -12,6 +12,7 @@ import (
 
 	"pyro/api"
 	"pyro/client"
+	"pyro/internal/mcp/conformance"
 )
 
 const (
@@ -37,6 +38,9 @@ type Options struct {
 	AnswerWithin time.Duration
 	// MaxText bounds the text of an answer, in bytes. Default: DefaultMaxText.
 	MaxText int
+	// Conformance offers what the conformance suite of the protocol asks for
+	// too; see package conformance.
+	Conformance bool
 	// Log gets what the protocol library has to say. Default: nothing.
 	Log *slog.Logger
 }
@@ -70,19 +74,30 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{Options: opts, profile: profile, words: profile.words(), kept: newKept(), beat: heartbeat}
 	s.life, s.end = context.WithCancel(context.Background())
-	s.server = mcp.NewServer(
-		&mcp.Implementation{Name: "pyro", Title: "pyro: disposable Linux sandboxes", Version: api.Version},
-		&mcp.ServerOptions{
-			Instructions: s.instructions(),
-			Logger:       opts.Log,
-			Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Resources: &mcp.ResourceCapabilities{}},
-		})
+	s.server = s.protocol()
 	for _, op := range profile.rows() {
 		t := newTool(op, profile, s.words)
 		s.server.AddTool(t.definition(opts.MaxText), s.handler(t))
 	}
 	s.kept.register(s.server)
 	return s, nil
+}
+
+// protocol makes the server of the protocol library, without tools.
+func (s *Server) protocol() *mcp.Server {
+	opts := mcp.ServerOptions{
+		Instructions: s.instructions(),
+		Logger:       s.Log,
+		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}, Resources: &mcp.ResourceCapabilities{}},
+	}
+	if s.Conformance {
+		conformance.Prepare(&opts)
+	}
+	server := mcp.NewServer(&mcp.Implementation{Name: "pyro", Title: "pyro: disposable Linux sandboxes", Version: api.Version}, &opts)
+	if s.Conformance {
+		conformance.Offer(server)
+	}
+	return server
 }
 
 // Close ends every call and waits for them and for the commands that were left
