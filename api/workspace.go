@@ -40,6 +40,8 @@ type CreateWorkspaceRequest struct {
 	TTLSeconds  int     `json:"ttl_seconds,omitempty" cli:"ttl-seconds" doc:"seconds after which the workspace is deleted with all it holds; 0 is never"`
 	Network     bool    `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network"`
 	Runtime     Runtime `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
+
+	SeedFiles []string `json:"seed_files,omitzero" cli:"-" doc:"only these files of the folder seed_path, by their paths below it; all if absent"`
 }
 
 // WorkspaceRequest names a workspace.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,9 +27,9 @@ func (a *app) mcp() *cobra.Command {
 
 // mcpFlags are what the user chose of the server.
 type mcpFlags struct {
-	http, profile, tokenFile string
-	answerWithin             int
-	conformance              bool
+	http, profile, tokenFile, project string
+	answerWithin                      int
+	noProject, conformance            bool
 }
 
 func (a *app) mcpServe() *cobra.Command {
@@ -48,6 +49,10 @@ needs a token in ` + tokenVariable + ` or a file, which clients send as
 Authorization: Bearer TOKEN. Whoever may talk to the server may read and write
 files of this host as you: seeds and exports name them.
 
+Started in a Git checkout, workspaces whose creator names no seed begin with the
+files that git tracks there, as they are in the working tree. --project-path
+names another folder; of one in no checkout everything is copied.
+
 Profiles:
 ` + profileList(),
 		Example: "  pyro mcp serve\n  pyro mcp serve --profile workspace-full --http 127.0.0.1:8765",
@@ -58,6 +63,8 @@ Profiles:
 	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "read the token of HTTP from `PATH` instead of "+tokenVariable)
 	cmd.Flags().IntVar(&f.answerWithin, "answer-within-seconds", int(mcp.DefaultAnswerWithin.Seconds()),
 		"answer about a command of a workspace that runs longer than `N` seconds while it goes on")
+	cmd.Flags().StringVar(&f.project, "project-path", "", "seed workspaces that name no seed with the project in the folder `PATH` instead")
+	cmd.Flags().BoolVar(&f.noProject, "no-project-source", false, "begin workspaces that name no seed empty")
 	cmd.Flags().BoolVar(&f.conformance, "conformance", false, "offer what the conformance suite of the protocol asks for too")
 	_ = cmd.Flags().MarkHidden("conformance") // it exists
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -89,8 +96,12 @@ func (a *app) serveMCP(f mcpFlags) error {
 	if err != nil {
 		return err
 	}
+	project, err := f.projectFolder()
+	if err != nil {
+		return err
+	}
 	server, err := mcp.New(mcp.Options{
-		Client: c, Profile: f.profile, AnswerWithin: time.Duration(f.answerWithin) * time.Second, Conformance: f.conformance,
+		Client: c, Profile: f.profile, Project: project, AnswerWithin: time.Duration(f.answerWithin) * time.Second, Conformance: f.conformance,
 	})
 	if err != nil {
 		return err
@@ -104,6 +115,33 @@ func (a *app) serveMCP(f mcpFlags) error {
 			Ready: func(url string) { fmt.Fprintf(a.Stderr, "[mcp-serve] url=%s\n", url) },
 		})
 	})
+}
+
+// projectFolder is the folder that workspaces begin with when their creator
+// names no seed, "" for none.
+func (f mcpFlags) projectFolder() (string, error) {
+	switch {
+	case f.noProject && f.project != "":
+		return "", api.Errorf(api.KindUsage, "--project-path and --no-project-source exclude each other")
+	case f.noProject:
+		return "", nil
+	case f.project == "":
+		dir, err := os.Getwd()
+		if err != nil { // removed, for example: no project then
+			return "", nil
+		}
+		return mcp.Checkout(dir), nil
+	}
+	path, err := filepath.Abs(f.project)
+	if err != nil {
+		return "", api.Errorf(api.KindUsage, "--project-path: %w", err)
+	}
+	if info, err := os.Stat(path); err != nil {
+		return "", api.Errorf(api.KindUsage, "--project-path: %w", err)
+	} else if !info.IsDir() {
+		return "", api.Errorf(api.KindUsage, "--project-path: %s is not a folder", path)
+	}
+	return path, nil
 }
 
 // mcpToken returns the token of HTTP, "" if there is none.

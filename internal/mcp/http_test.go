@@ -285,7 +285,7 @@ func FuzzArguments(f *testing.F) {
 			if op.MCP != name {
 				continue
 			}
-			req, limit, err := newTool(op, profile, words).request(doc, DefaultMaxText)
+			req, limit, err := newTool(op, profile, words, "").request(doc, DefaultMaxText)
 			if err != nil && api.KindOf(err) != api.KindUsage {
 				t.Errorf("%s %q: %v", name, doc, err)
 			}

@@ -18,7 +18,7 @@ func (s *Server) instructions() string {
 	lines := []advice{
 		{nil, "pyro runs commands in disposable Linux sandboxes, as root, apart from this host."},
 		{ops(api.RunInVM.Operation), "- One command on its own: vm_run. Its sandbox is gone afterwards."},
-		{ops(api.CreateWorkspace.Operation, api.ExecWorkspace.Operation), "- Work in several steps: workspace_create once (seed_path copies a folder of the host to /workspace), then workspace_exec as often as needed. Files stay between commands, shell variables and cd do not."},
+		{ops(api.CreateWorkspace.Operation, api.ExecWorkspace.Operation), "- Work in several steps: workspace_create once (" + s.seedAdvice() + "), then workspace_exec as often as needed. Files stay between commands, shell variables and cd do not."},
 		{ops(api.ListEnvironments.Operation), "- environment: debian:12 (with git) is a good start, debian:12-build has compilers, debian:12-base little; vm_list_environments lists all."},
 		{nil, `- command is a list of words. For pipes, && or cd: ["sh", "-c", "cd src && make"].`},
 		{nil, "- A command that exits with another code than 0 is a normal result: read exit_code, stdout and stderr. An error has kind, message and hint: do what the hint says instead of calling again."},
@@ -37,6 +37,14 @@ func (s *Server) instructions() string {
 		}
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// seedAdvice says how a project comes into a workspace.
+func (s *Server) seedAdvice() string {
+	if s.Project == "" {
+		return "seed_path copies a folder of the host to /workspace"
+	}
+	return "it copies the project " + s.Project + " to /workspace, without files that git does not track; seed_path names another folder"
 }
 
 func ops(rows ...*api.Operation) []*api.Operation { return rows }

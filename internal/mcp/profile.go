@@ -61,6 +61,7 @@ func Profiles() []Profile {
 // other types it describes those that are always there.
 var briefly = map[reflect.Type][]string{
 	reflect.TypeFor[api.Workspace]():       {"workspace_id", "state", "workspace_path", "execution_mode", "command_count", "snapshot_count", "reset_count"},
+	reflect.TypeFor[createAnswer]():        {"workspace_id", "state", "workspace_path", "execution_mode", "project_source"},
 	reflect.TypeFor[api.ResetResult]():     {"workspace_id", "restored_snapshot", "reset_count"},
 	reflect.TypeFor[commandAnswer]():       {"state", "exit_code", "stdout", "stderr", "sequence", "limit"},
 	reflect.TypeFor[api.Diff]():            {"changed", "summary", "entries", "patch"},

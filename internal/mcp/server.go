@@ -38,6 +38,10 @@ type Options struct {
 	AnswerWithin time.Duration
 	// MaxText bounds the text of an answer, in bytes. Default: DefaultMaxText.
 	MaxText int
+	// Project is a folder of the host whose files a workspace begins with when
+	// its creator names no seed: those that git tracks, if it is in a checkout.
+	// Default: such a workspace begins empty.
+	Project string
 	// Conformance offers what the conformance suite of the protocol asks for
 	// too; see package conformance.
 	Conformance bool
@@ -76,7 +80,7 @@ func New(opts Options) (*Server, error) {
 	s.life, s.end = context.WithCancel(context.Background())
 	s.server = s.protocol()
 	for _, op := range profile.rows() {
-		t := newTool(op, profile, s.words)
+		t := newTool(op, profile, s.words, s.Project)
 		s.server.AddTool(t.definition(opts.MaxText), s.handler(t))
 	}
 	s.kept.register(s.server)
@@ -122,7 +126,7 @@ func (s *Server) handler(t tool) mcp.ToolHandler {
 		}
 		progress := s.progress(ctx, call)
 		defer progress.end()
-		res, err := s.perform(ctx, t, req, progress)
+		res, err := s.perform(ctx, t, req, call.Params.Arguments, progress)
 		if err != nil {
 			return s.failure(err), nil
 		}
@@ -132,21 +136,26 @@ func (s *Server) handler(t tool) mcp.ToolHandler {
 
 // perform calls the operation. The result points to a value of the tool's
 // result type.
-func (s *Server) perform(ctx context.Context, t tool, req any, progress *progress) (any, error) {
+func (s *Server) perform(ctx context.Context, t tool, req any, arguments json.RawMessage, progress *progress) (any, error) {
+	if create, ok := req.(*api.CreateWorkspaceRequest); ok {
+		return s.create(ctx, t, create, arguments, progress)
+	}
 	if t.op.Mode == api.ModeExec {
 		return s.command(ctx, t, req, progress)
 	}
 	res := reflect.New(t.op.Result).Interface()
-	var err error
 	if t.op.Mode == api.ModeEvents {
-		err = s.Client.Watch(ctx, t.op, req, res, func(event json.RawMessage) error {
-			progress.event(event)
-			return nil
-		})
-	} else {
-		err = s.Client.Call(ctx, t.op, req, res)
+		return res, s.watch(ctx, t, req, res, progress)
 	}
-	return res, err
+	return res, s.Client.Call(ctx, t.op, req, res)
+}
+
+// watch calls an operation that tells how far it is.
+func (s *Server) watch(ctx context.Context, t tool, req, res any, progress *progress) error {
+	return s.Client.Watch(ctx, t.op, req, res, func(event json.RawMessage) error {
+		progress.event(event)
+		return nil
+	})
 }
 
 // calls knows the calls that run, so that a session's end can end them: the

@@ -25,10 +25,15 @@ type tool struct {
 	words  func(string) string
 }
 
-func newTool(op *api.Operation, p Profile, words func(string) string) tool {
+// newTool makes the tool of a row. project is the folder that new workspaces
+// begin with, "" for none.
+func newTool(op *api.Operation, p Profile, words func(string) string, project string) tool {
 	t := tool{op: op, result: op.Result, brief: p.Brief, words: words}
-	if op.Mode == api.ModeExec {
+	switch {
+	case op.Mode == api.ModeExec:
 		t.result = reflect.TypeFor[commandAnswer]()
+	case op == api.CreateWorkspace.Operation:
+		t.result = reflect.TypeFor[createAnswer]()
 	}
 	for _, param := range api.Params(op.Request) {
 		if !p.takes(op, param.Name) {
@@ -37,6 +42,9 @@ func newTool(op *api.Operation, p Profile, words func(string) string) tool {
 		param.Doc = words(param.Doc)
 		if param.Dash {
 			param.Doc, _, _ = strings.Cut(param.Doc, ";") // what follows is about the command line
+		}
+		if project != "" && op == api.CreateWorkspace.Operation && param.Name == seedPath {
+			param.Doc += `; if absent the project ` + project + `, "" for an empty workspace`
 		}
 		t.params = append(t.params, param)
 	}

@@ -26,6 +26,7 @@ const batch = 64
 type folderRun struct {
 	ctx    context.Context
 	source string
+	only   *Selection
 	st     *stage
 	todo   *jobs
 	hard   sync.Map // fileID → *hostFile of files that have several names
@@ -80,7 +81,7 @@ func readFolder(ctx context.Context, s *Source, st *stage, o Options) error {
 		root.there = st.guest.base
 	}
 	root.refs.Store(1)
-	run := &folderRun{ctx: ctx, source: s.Path, st: st, todo: newJobs()}
+	run := &folderRun{ctx: ctx, source: s.Path, only: o.Only, st: st, todo: newJobs()}
 	run.todo.add(job{dir: root})
 
 	readers := make([]*reader, max(4, 2*runtime.GOMAXPROCS(0)))
@@ -105,6 +106,7 @@ func readFolder(ctx context.Context, s *Source, st *stage, o Options) error {
 		}
 		return n.node.failed != nil
 	})
+	st.warnings = append(st.warnings, o.Only.missing(st.names, st.warnings)...)
 	if o.Strict {
 		if err := strict(s.Path, st.warnings); err != nil {
 			return err
@@ -211,6 +213,9 @@ func (r *reader) readDir(dir *openFolder, fn func(dirent) error) error {
 					continue
 				}
 				e.typ = uint8(info.Mode & unix.S_IFMT >> 12)
+			}
+			if !r.only.wants(p, e.typ == unix.DT_DIR) {
+				continue
 			}
 			if err := r.st.chargeName(p, ""); err != nil {
 				return refused(r.source, p, err)

@@ -53,6 +53,8 @@ type Options struct {
 	// Strict makes it an error when something of a folder is not copied truly:
 	// left out, or changed while it was read.
 	Strict bool
+	// Only chooses files of a folder; nil is all. An archive is read whole.
+	Only *Selection
 }
 
 func (o Options) limits() tree.Limits {

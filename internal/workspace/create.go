@@ -24,11 +24,11 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	if err != nil {
 		return api.Workspace{}, err
 	}
-	var source *seed.Source
-	if req.SeedPath != "" {
-		if source, err = seed.Open(req.SeedPath); err != nil {
-			return api.Workspace{}, err
-		}
+	source, only, err := openSeed(req)
+	if err != nil {
+		return api.Workspace{}, err
+	}
+	if source != nil {
 		defer source.Close()
 	}
 	if err := m.room(0); err != nil {
@@ -40,7 +40,7 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	}
 	row := newRow(req, driver, image)
 	in := newInstance(m.folder(row.ID), row, driver, image)
-	report, err := m.create(ctx, in, source, req.Strict)
+	report, err := m.create(ctx, in, source, seed.Options{Strict: req.Strict, Only: only})
 	if err != nil {
 		if undone := m.destroy(in); undone != nil {
 			m.log.Error("the rest of a workspace that was not created is not removed, trying again", "workspace", in.id, "error", undone)
@@ -51,6 +51,32 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	w := in.public()
 	w.Warnings, w.WarningsDropped = warnings(report.Warnings), report.Dropped
 	return w, nil
+}
+
+// openSeed opens what a workspace is to begin with, nil for nothing.
+func openSeed(req api.CreateWorkspaceRequest) (*seed.Source, *seed.Selection, error) {
+	if req.SeedPath == "" {
+		if req.SeedFiles != nil {
+			return nil, nil, api.Errorf(api.KindUsage, "seed_files is given without seed_path").WithHint("give the folder of the files as seed_path")
+		}
+		return nil, nil, nil
+	}
+	var only *seed.Selection
+	if req.SeedFiles != nil {
+		var err error
+		if only, err = seed.NewSelection(req.SeedFiles); err != nil {
+			return nil, nil, err
+		}
+	}
+	source, err := seed.Open(req.SeedPath)
+	if err != nil {
+		return nil, nil, err
+	}
+	if only != nil && source.Mode != seed.Directory {
+		source.Close()
+		return nil, nil, api.Errorf(api.KindUsage, "seed_files names files of a folder, and %s is an archive", req.SeedPath).WithHint("leave seed_files out")
+	}
+	return source, only, nil
 }
 
 func newRow(req api.CreateWorkspaceRequest, driver runtime.Driver, image *sandbox.Image) store.Workspace {
@@ -70,7 +96,7 @@ func newRow(req api.CreateWorkspaceRequest, driver runtime.Driver, image *sandbo
 }
 
 // create does what can be undone by destroy.
-func (m *Manager) create(ctx context.Context, in *instance, source *seed.Source, strict bool) (seed.Report, error) {
+func (m *Manager) create(ctx context.Context, in *instance, source *seed.Source, how seed.Options) (seed.Report, error) {
 	if err := m.store.InsertWorkspace(ctx, in.row); err != nil {
 		return seed.Report{}, err
 	}
@@ -82,8 +108,8 @@ func (m *Manager) create(ctx context.Context, in *instance, source *seed.Source,
 			return seed.Report{}, storageError("folder "+dir, err)
 		}
 	}
-	sums := &seed.Sums{}
-	report, err := m.writeSeed(ctx, in, source, strict, sums)
+	how.Sums = &seed.Sums{}
+	report, err := m.writeSeed(ctx, in, source, how)
 	if err != nil {
 		return report, err
 	}
@@ -116,12 +142,12 @@ func (m *Manager) create(ctx context.Context, in *instance, source *seed.Source,
 	m.measure(in)
 	m.live(in, l)
 	m.add(in)
-	m.learnSeed(in, sums)
+	m.learnSeed(in, how.Sums)
 	return report, nil
 }
 
 // writeSeed writes the image that /workspace begins with.
-func (m *Manager) writeSeed(ctx context.Context, in *instance, source *seed.Source, strict bool, sums *seed.Sums) (seed.Report, error) {
+func (m *Manager) writeSeed(ctx context.Context, in *instance, source *seed.Source, how seed.Options) (seed.Report, error) {
 	t, err := tree.New(in.tmp())
 	if err != nil {
 		return seed.Report{}, err
@@ -132,7 +158,7 @@ func (m *Manager) writeSeed(ctx context.Context, in *instance, source *seed.Sour
 	}
 	var report seed.Report
 	if source != nil {
-		if report, err = source.Read(ctx, t, api.WorkspacePath, seed.Options{Strict: strict, Sums: sums}); err != nil {
+		if report, err = source.Read(ctx, t, api.WorkspacePath, how); err != nil {
 			return report, err
 		}
 	}

@@ -256,6 +256,7 @@ class Operations(Caller):
         ttl_seconds: int = 0,
         network: bool = False,
         runtime: types.Runtime = "auto",
+        seed_files: Sequence[str] | None = None,
         on_progress: Callable[[types.Progress], object] | None = None,
     ) -> types.Workspace:
         """Create a workspace and start it.
@@ -276,6 +277,7 @@ class Operations(Caller):
         :param ttl_seconds: seconds after which the workspace is deleted with all it holds; 0 is never
         :param network: give the sandbox outbound network
         :param runtime: which isolation to use: auto, vm, gvisor
+        :param seed_files: only these files of the folder seed_path, by their paths below it; all if absent
         :param on_progress: called with each event as it comes; the operation waits while it runs
         :raises PyroError: of kind unsafe_content, permission, not_found, not_installed, unavailable,
             unsupported, network, verification, storage, permission, sandbox_died, or of a kind that every
@@ -292,6 +294,7 @@ class Operations(Caller):
             "ttl_seconds": ttl_seconds,
             "network": network,
             "runtime": runtime,
+            "seed_files": None if seed_files is None else list(seed_files),
         }
         result: types.Workspace = self._watch("create_workspace", request, on_progress)
         return result
