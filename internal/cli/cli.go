@@ -101,7 +101,7 @@ func (a *app) root() *cobra.Command {
 			a.add(root, op)
 		}
 	}
-	root.AddCommand(a.demo(), a.version(), a.docs(), a.mcp())
+	root.AddCommand(a.demo(), a.version(), a.docs(), a.mcp(), a.host())
 	under(root, "daemon").AddCommand(a.daemonRun())
 	under(root, "workspace", "shell").AddCommand(a.shellAttach())
 	addTopics(root)

@@ -10,7 +10,7 @@ import (
 )
 
 // extra are the commands that are no row of the table.
-var extra = []string{"help", "version", "demo", "completion", "mcp serve", "workspace shell attach"}
+var extra = []string{"help", "version", "demo", "completion", "mcp serve", "host print-config", "workspace shell attach"}
 
 // everywhere are the flags that each command takes, and those that only the
 // command line has.
