@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"pyro/api"
@@ -61,10 +62,37 @@ func (w *mcpWorld) connect(t *testing.T, args ...string) *mcpSession {
 			t.Errorf("pyro mcp serve ended with: %v", err)
 		}
 	})
-	return &mcpSession{session}
+	s := &mcpSession{session, map[string]*jsonschema.Resolved{}}
+	for tool, err := range session.Tools(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := json.Marshal(tool.OutputSchema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.schemas[tool.Name] = schemaOf(t, doc)
+	}
+	return s
 }
 
-type mcpSession struct{ *mcp.ClientSession }
+type mcpSession struct {
+	*mcp.ClientSession
+	schemas map[string]*jsonschema.Resolved // of what tools answer
+}
+
+func schemaOf(t *testing.T, doc []byte) *jsonschema.Resolved {
+	t.Helper()
+	var schema jsonschema.Schema
+	if err := json.Unmarshal(doc, &schema); err != nil {
+		t.Fatalf("%v: %s", err, doc)
+	}
+	resolved, err := schema.Resolve(nil)
+	if err != nil {
+		t.Fatalf("%v: %s", err, doc)
+	}
+	return resolved
+}
 
 // call calls a tool, which must not fail, and reads its structured content into
 // res if that is not nil.
@@ -73,6 +101,11 @@ func (s *mcpSession) call(t *testing.T, name string, arguments map[string]any, r
 	answer, err := s.CallTool(t.Context(), &mcp.CallToolParams{Name: name, Arguments: arguments})
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
+	}
+	if schema := s.schemas[name]; schema == nil || answer.StructuredContent == nil {
+		t.Errorf("%s has no schema, or no structured content", name)
+	} else if err := schema.Validate(answer.StructuredContent); err != nil {
+		t.Errorf("%s: %v\n%v", name, err, answer.StructuredContent)
 	}
 	if res != nil && answer.IsError {
 		t.Fatalf("%s %v: %v", name, arguments, answer.StructuredContent)

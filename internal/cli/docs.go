@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pyro/api"
+	"pyro/internal/mcp"
 	"pyro/internal/reference"
 )
 
@@ -23,7 +24,7 @@ func (a *app) docs() *cobra.Command {
 		if len(args) != 1 {
 			return api.Errorf(api.KindUsage, "one folder is needed").WithHint("pyro docs generate docs/reference")
 		}
-		return reference.Write(args[0], map[string]string{"cli.md": Reference()})
+		return reference.Write(args[0], map[string]string{"cli.md": Reference(), "schemas.json": mcp.ResultSchemas()})
 	}
 	parent.AddCommand(generate)
 	return parent

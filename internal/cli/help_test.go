@@ -17,6 +17,7 @@ import (
 	"pyro/api"
 	"pyro/client/clienttest"
 	"pyro/internal/cli"
+	"pyro/internal/mcp"
 	"pyro/internal/reference"
 )
 
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 
 func TestReferenceIsFresh(t *testing.T) {
 	dir := filepath.Join("..", "..", "docs", "reference")
-	files := reference.Files(map[string]string{"cli.md": cli.Reference()})
+	files := reference.Files(map[string]string{"cli.md": cli.Reference(), "schemas.json": mcp.ResultSchemas()})
 	for name, want := range files {
 		got, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -60,7 +61,7 @@ func TestDocsGenerate(t *testing.T) {
 	if got := pyro(t, clienttest.Dirs(t), nil, "docs", "generate", out); got.code != 0 {
 		t.Fatalf("got %+v", got)
 	}
-	if entries, err := os.ReadDir(out); err != nil || len(entries) != 5 {
+	if entries, err := os.ReadDir(out); err != nil || len(entries) != 6 {
 		t.Errorf("got %v, %v", entries, err)
 	}
 }

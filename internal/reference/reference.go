@@ -5,6 +5,7 @@
 //	├── errors.md      every error kind
 //	├── exit-codes.md  every exit code of the command line
 //	├── http.md        the protocol of the background process
+//	├── schemas.json   the JSON schema of every result (from package mcp)
 //	└── cli.md         every command's help (from package cli)
 //
 // `go generate ./internal/cli` writes the folder anew; a test fails when what
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"pyro/api"
 )
@@ -32,7 +34,9 @@ func Files(others map[string]string) map[string]string {
 	}
 	maps.Copy(files, others)
 	for name := range files {
-		files[name] = header + files[name]
+		if strings.HasSuffix(name, ".md") {
+			files[name] = header + files[name]
+		}
 	}
 	return files
 }
