@@ -3,6 +3,7 @@ package pyro_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +59,7 @@ func (w *jsonWorld) answer(t *testing.T, operation string, args ...string) map[s
 	var stderr bytes.Buffer
 	cmd.Env, cmd.Dir, cmd.Stderr = w.env, w.work, &stderr
 	out, err := cmd.Output()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		t.Fatal(err)
 	}
 	_, err = oneDocument(string(out))

@@ -23,6 +23,7 @@ type mcpTarget struct {
 	Cwd     string            `json:"cwd,omitempty"`
 	URL     string            `json:"url,omitempty"`
 	Token   string            `json:"token,omitempty"`
+	pid     int               // of the server with URL
 }
 
 // stdio is the server as a program that the client starts.
@@ -53,6 +54,7 @@ func (w *mcpWorld) http(t *testing.T, token string, args ...string) mcpTarget {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	target.pid = cmd.Process.Pid
 	lines := bufio.NewScanner(talk)
 	for target.URL == "" && lines.Scan() {
 		_, target.URL, _ = strings.Cut(lines.Text(), "[mcp-serve] url=")

@@ -62,7 +62,13 @@ func (w *mcpWorld) connect(t *testing.T, args ...string) *mcpSession {
 			t.Errorf("pyro mcp serve ended with: %v", err)
 		}
 	})
-	s := &mcpSession{session, map[string]*jsonschema.Resolved{}}
+	return &mcpSession{session, toolSchemas(t, session)}
+}
+
+// toolSchemas are the schemas of what tools answer, as the server lists them.
+func toolSchemas(t *testing.T, session *mcp.ClientSession) map[string]*jsonschema.Resolved {
+	t.Helper()
+	schemas := map[string]*jsonschema.Resolved{}
 	for tool, err := range session.Tools(t.Context(), nil) {
 		if err != nil {
 			t.Fatal(err)
@@ -71,14 +77,14 @@ func (w *mcpWorld) connect(t *testing.T, args ...string) *mcpSession {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.schemas[tool.Name] = schemaOf(t, doc)
+		schemas[tool.Name] = schemaOf(t, doc)
 	}
-	return s
+	return schemas
 }
 
 type mcpSession struct {
 	*mcp.ClientSession
-	schemas map[string]*jsonschema.Resolved // of what tools answer
+	schemas map[string]*jsonschema.Resolved
 }
 
 func schemaOf(t *testing.T, doc []byte) *jsonschema.Resolved {
