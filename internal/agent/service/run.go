@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pyro/internal/agent/process"
-	"pyro/internal/agent/spool"
 	"pyro/internal/agent/wire"
 )
 
@@ -113,11 +112,12 @@ func (r *run) start() error {
 		return err
 	}
 	r.process = p
-	for i, stream := range []spool.Stream{spool.Stdout, spool.Stderr} {
-		r.pumps.Go(func() {
-			r.set.pump.Run(r.outputs[i], func(b []byte) { r.log.Append(stream, time.Now().UnixMilli(), b) })
-		})
+	for i, f := range r.outputs {
+		r.pumps.Go(func() { r.set.pump.Run(f, r.keeper(i)) })
 	}
+	r.mu.Lock()
+	r.pipes = r.outputs
+	r.mu.Unlock()
 	r.change(func(info *wire.ServiceInfo) {
 		info.State, info.PID, info.StartedAt = wire.ServiceStarting, p.PID, time.Now().UnixMilli()
 		info.ReadyAt, info.EndedAt, info.ExitCode = 0, 0, nil
@@ -191,9 +191,6 @@ func (r *run) endedEarly() outcome {
 // that nobody asked to stop.
 const endGrace = 5 * time.Second
 
-// drainTime bounds the wait for output after the last process has ended.
-const drainTime = time.Second
-
 // end ends what is left of the run: its processes, then its output.
 func (r *run) end(out outcome) error {
 	grace := endGrace
@@ -204,18 +201,10 @@ func (r *run) end(out outcome) error {
 	if r.process != nil {
 		<-r.process.Done()
 	}
-	drained := make(chan struct{})
-	go func() {
-		r.pumps.Wait()
-		close(drained)
-	}()
-	select {
-	case <-drained:
-	case <-time.After(drainTime): // something outside of the group holds the pipe
-	}
-	for _, f := range r.outputs {
+	r.catchUp()
+	for _, f := range r.outputs { // which something outside of the group may hold
 		f.Close()
 	}
-	<-drained
+	r.pumps.Wait()
 	return err
 }

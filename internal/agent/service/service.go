@@ -22,6 +22,8 @@
 //     that leaves its work to a child and ends is not a service; such programs
 //     have a flag to stay in the foreground.
 //   - Output never holds a service up, whoever reads it.
+//   - What a service wrote before a reader asked, that reader gets: its first
+//     output is there when its start has returned.
 //   - An ended service stays known, with its log, until another of its name starts.
 //
 // # On disk
@@ -30,6 +32,7 @@
 package service
 
 import (
+	"os"
 	"sync"
 	"time"
 
@@ -58,6 +61,7 @@ type service struct {
 
 	mu      sync.Mutex // guards what follows
 	info    wire.ServiceInfo
+	pipes   []*os.File    // stdout and stderr of the newest run
 	grace   time.Duration // of the first stop
 	stopped bool
 	hurried bool
@@ -75,6 +79,22 @@ func (s *service) describe() wire.ServiceInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.info
+}
+
+// keeper returns what puts the output of a pipe into the log.
+func (s *service) keeper(pipe int) func([]byte) {
+	stream := [...]spool.Stream{spool.Stdout, spool.Stderr}[pipe]
+	return func(b []byte) { s.log.Append(stream, time.Now().UnixMilli(), b) }
+}
+
+// catchUp takes over what the service has written until now.
+func (s *service) catchUp() {
+	s.mu.Lock()
+	pipes := s.pipes
+	s.mu.Unlock()
+	for i, f := range pipes {
+		s.set.pump.CatchUp(f, s.keeper(i))
+	}
 }
 
 // supervise is the life of the service.

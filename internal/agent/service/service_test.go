@@ -168,6 +168,19 @@ func (w *world) pidIn(file string) int {
 	}
 }
 
+// touch makes a file for which a service waits.
+func (w *world) touch(file string) {
+	w.t.Helper()
+	if err := os.WriteFile(filepath.Join(w.cwd, file), nil, 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) has(file string) bool {
+	_, err := os.Stat(filepath.Join(w.cwd, file))
+	return err == nil
+}
+
 func alive(t *testing.T, pid int) bool {
 	t.Helper()
 	all, err := process.List()
@@ -259,12 +272,19 @@ func TestStartFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			info := w.start("s", test.script, test.probe, func(p *wire.ServiceStartParams) {
-				p.Restart = wire.RestartOnFailure // a start that fails is not a failure later on
-				if test.kind == wire.KindTimeout {
-					p.TimeoutMS = 150
-				}
-			})
+			start := func(limit int64) wire.ServiceInfo {
+				return w.start("s", test.script, test.probe, func(p *wire.ServiceStartParams) {
+					p.Restart = wire.RestartOnFailure // a start that fails is not a failure later on
+					if test.kind == wire.KindTimeout {
+						p.TimeoutMS = limit
+					}
+				})
+			}
+			info := start(150)
+			// A busy machine may need longer to begin the service or a probe.
+			for limit := int64(300); !w.has("pid") || strings.Contains(info.LastError, "no answer") && test.text != "no answer"; limit *= 2 {
+				info = start(limit)
+			}
 			if info.State != wire.ServiceFailed || !strings.Contains(info.LastError, test.text) || info.LastErrorKind != test.kind ||
 				info.ReadyAt != 0 || info.ExitCode == nil || *info.ExitCode != test.code || info.Restarts != 0 {
 				t.Errorf("got %+v, want %q", info, test.text)
@@ -428,16 +448,14 @@ func TestStopWhileStarting(t *testing.T) {
 func TestRestart(t *testing.T) {
 	w := newWorld(t)
 	onFailure := func(p *wire.ServiceStartParams) { p.Restart = wire.RestartOnFailure }
-	info := w.start("s", `echo run; touch ready; n=$(wc -l <count); echo x >>count; [ $n -ge 2 ] && exit 0; sleep 0.05; exit 5`,
-		&wire.Probe{Type: "file", Path: "ready"}, onFailure, func(*wire.ServiceStartParams) {
-			if err := os.WriteFile(filepath.Join(w.cwd, "count"), nil, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		})
-	if info.State != wire.ServiceRunning {
-		t.Fatalf("got %+v", info)
+	w.touch("count")
+	w.start("s", `echo run; n=$(wc -l <count); echo x >>count; touch ready
+		until [ -e go$n ]; do sleep 0.01; done; [ $n -ge 2 ] && exit 0; exit 5`, &wire.Probe{Type: "file", Path: "ready"}, onFailure)
+	for n := range 3 { // a run that ends before it was seen to be ready would be another case
+		w.await("s", func(i wire.ServiceInfo) bool { return i.State == wire.ServiceRunning && i.Restarts == n })
+		w.touch(fmt.Sprint("go", n))
 	}
-	info = w.ended("s")
+	info := w.ended("s")
 	if info.State != wire.ServiceExited || info.Restarts != 2 || *info.ExitCode != 0 || info.LastError != "exit code 5" {
 		t.Errorf("got %+v", info)
 	}
@@ -454,7 +472,15 @@ func TestRestart(t *testing.T) {
 
 func TestLogs(t *testing.T) {
 	w := newWorld(t)
-	w.start("s", `echo 1; sleep 0.05; echo 2 >&2; sleep 0.05; echo 3; touch done; sleep 1000`, &wire.Probe{Type: "file", Path: "done"})
+	// The streams are two pipes. Which of two pieces came first is known only if
+	// the first was taken before the second was written.
+	w.start("s", `echo 1; touch one; until [ -e two ]; do sleep 0.01; done; echo 2 >&2
+		until [ -e three ]; do sleep 0.01; done; echo 3; touch done; sleep 1000`, &wire.Probe{Type: "file", Path: "one"})
+	w.await("s", func(wire.ServiceInfo) bool { return w.text("s") == "stdout:1\n|" })
+	w.touch("two")
+	w.await("s", func(wire.ServiceInfo) bool { return w.text("s") == "stdout:1\n|stderr:2\n|" })
+	w.touch("three")
+	w.await("s", func(wire.ServiceInfo) bool { return w.has("done") })
 	if got, want := w.text("s"), "stdout:1\n|stderr:2\n|stdout:3\n|"; got != want {
 		t.Errorf("logs %q, want %q", got, want)
 	}

@@ -195,6 +195,7 @@ func (s *Set) Await(ctx context.Context, p wire.ServiceLogsParams) (func() (wire
 	if limit <= 0 || limit > wire.MaxData {
 		limit = wire.MaxData
 	}
+	sv.catchUp()
 	if _, end := sv.log.Bounds(); p.TailLines == nil && p.Cursor >= 0 && p.Cursor <= end {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(min(max(p.WaitMS, 0), wire.MaxWaitMS))*time.Millisecond)
 		defer cancel()

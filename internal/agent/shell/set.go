@@ -142,6 +142,7 @@ func (s *Set) Await(ctx context.Context, p wire.ShellReadParams) (func() (wire.S
 	if limit <= 0 || limit > wire.MaxData {
 		limit = wire.MaxData
 	}
+	sh.catchUp()
 	if _, end := sh.output.Bounds(); p.Cursor >= 0 && p.Cursor <= end {
 		sh.await(ctx, p, limit)
 	}

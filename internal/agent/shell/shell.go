@@ -46,6 +46,7 @@ type shell struct {
 	id       string
 	process  *process.Process
 	terminal *terminal
+	pump     *spool.Pump
 	output   *spool.Spool
 	pumped   chan struct{} // closed when the terminal gives no more output
 	exited   chan struct{} // closed when info.State is exited
@@ -73,7 +74,7 @@ func (s *Set) start(p wire.ShellOpenParams, path string) (*shell, error) {
 		return nil, err
 	}
 	sh := &shell{
-		id: p.ID, process: child, terminal: terminal, output: spool.New(path, spoolBytes),
+		id: p.ID, process: child, terminal: terminal, pump: s.pump, output: spool.New(path, spoolBytes),
 		pumped: make(chan struct{}), exited: make(chan struct{}),
 		info: wire.ShellInfo{
 			ID: p.ID, Argv: process.Brief(p.Argv), Cwd: p.Cwd, Cols: p.Cols, Rows: p.Rows,
@@ -81,12 +82,19 @@ func (s *Set) start(p wire.ShellOpenParams, path string) (*shell, error) {
 		},
 	}
 	go func() {
-		s.pump.Run(terminal.File, func(b []byte) { _, _ = sh.output.Write(b) })
+		s.pump.Run(terminal.File, sh.keep)
 		close(sh.pumped)
 	}()
 	go sh.watch()
 	return sh, nil
 }
+
+// keep takes output over.
+func (s *shell) keep(b []byte) { _, _ = s.output.Write(b) }
+
+// catchUp takes over what the terminal holds now, so that a reader misses
+// nothing that was written before it asked.
+func (s *shell) catchUp() { s.pump.CatchUp(s.terminal.File, s.keep) }
 
 // watch notices the end of the shell.
 func (s *shell) watch() {
@@ -113,6 +121,7 @@ func (s *shell) drain() {
 			return
 		case <-time.After(drainStep):
 		}
+		s.catchUp()
 		if s.terminal.unread() == 0 {
 			quiet++
 		} else {

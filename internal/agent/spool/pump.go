@@ -48,3 +48,29 @@ func (p *Pump) Run(f *os.File, keep func([]byte)) {
 		}
 	}
 }
+
+// CatchUp calls keep with what f holds at this moment and Run has not taken yet.
+// So a reader gets all that was written before it asked, however busy Run is.
+// The two may be called at the same time.
+func (p *Pump) CatchUp(f *os.File, keep func([]byte)) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) { // if f was closed, Run has taken all
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		left, _ := unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		for left > 0 {
+			n, err := unix.Read(int(fd), p.buf[:min(left, len(p.buf))])
+			if err == unix.EINTR {
+				continue
+			}
+			if n <= 0 {
+				return
+			}
+			keep(p.buf[:n])
+			left -= n
+		}
+	})
+}
