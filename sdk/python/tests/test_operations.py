@@ -122,6 +122,25 @@ class Operations(Folders):
             self.assertTrue(pyro.delete_snapshot(id, "later")["deleted"])
             self.assertTrue(pyro.delete_workspace(id)["deleted"])
 
+    def test_seed_files(self) -> None:
+        pyro = self.pyro()
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("src/a.txt", "src/secret.env", "b.txt"):
+                path = Path(folder, name)
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(name)
+            with pyro.workspace(ENVIRONMENT, seed_path=folder, seed_files=["src/a.txt", "gone.txt"]) as created:
+                self.assertEqual([w["path"] for w in created["warnings"]], ["gone.txt"])
+                found = pyro.exec_workspace(created["workspace_id"], command="find . -type f")
+                self.assertEqual(found["stdout"], "./src/a.txt\n")
+            archive = os.path.join(folder, "seed.tar")
+            with tarfile.open(archive, "w") as tar:
+                tar.add(folder + "/b.txt", "b.txt")
+            for seed_path, files in ((folder, ["../x"]), (folder, ["/etc/passwd"]), (folder, []), (None, ["a"]), (archive, ["b.txt"])):
+                with self.subTest(str(files)):
+                    self.fails("usage", pyro.create_workspace, ENVIRONMENT, seed_path=seed_path, seed_files=files)
+        self.assertEqual(json.loads(self.cli("workspace", "list", "--json")), {"workspaces": []})
+
     def test_workspace_of_a_block(self) -> None:
         pyro = self.pyro()
         events: list[types.Progress] = []
