@@ -160,10 +160,14 @@ func TestProgress(t *testing.T) {
 	s.beat = 10 * time.Millisecond
 	var mu sync.Mutex
 	var all []*mcp.ProgressNotificationParams
+	ready := make(chan struct{})
 	session := connect(t, s, &mcp.ClientOptions{ProgressNotificationHandler: func(_ context.Context, req *mcp.ProgressNotificationClientRequest) {
 		mu.Lock()
 		defer mu.Unlock()
 		all = append(all, req.Params)
+		if req.Params.Message == "ready debian:12" {
+			close(ready)
+		}
 		select {
 		case told <- req.Params:
 		default:
@@ -178,6 +182,7 @@ func TestProgress(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", params.Name, res, err)
 		}
 	}
+	<-ready // the client hands on a result and what came before it side by side
 	mu.Lock()
 	defer mu.Unlock()
 	messages := map[any][]string{}

@@ -30,6 +30,12 @@
 // goes on, to its own time limit at most, and the command log tells how it
 // ended. It ends with the server.
 //
+// # The project
+//
+// A server that is started in a Git checkout is for that project: a workspace
+// whose creator names no seed begins with the files that git tracks there. The
+// answer says so in project_source. See [Options.Project].
+//
 // # Profiles
 //
 // A profile chooses tools and narrows their schemas, because every tool that a

@@ -97,10 +97,15 @@ func trackedFiles(ctx context.Context, checkout, dir string) ([]string, []api.Wa
 	if err != nil {
 		return nil, nil, err
 	}
-	var files []string
-	var warnings []api.Warning
+	files, warnings := parseFiles(out)
+	return files, warnings, nil
+}
+
+// parseFiles reads what git ls-files -z --stage prints: "MODE HASH STAGE\tNAME",
+// each with a NUL behind it.
+func parseFiles(out []byte) (files []string, warnings []api.Warning) {
 	for entry := range bytes.SplitSeq(bytes.TrimSuffix(out, []byte{0}), []byte{0}) {
-		about, name, ok := strings.Cut(string(entry), "\t") // MODE HASH STAGE
+		about, name, ok := strings.Cut(string(entry), "\t")
 		switch {
 		case !ok:
 		case strings.HasPrefix(about, gitlink+" "):
@@ -112,7 +117,7 @@ func trackedFiles(ctx context.Context, checkout, dir string) ([]string, []api.Wa
 		}
 	}
 	slices.Sort(files) // a file in conflict is there several times
-	return slices.Compact(files), warnings, nil
+	return slices.Compact(files), warnings
 }
 
 // lsFiles lets git read its index, and nothing else. The checkout is as

@@ -196,6 +196,32 @@ func TestProject(t *testing.T) {
 	}
 }
 
+// FuzzTrackedFiles: whatever a checkout's index makes git print, the names can
+// be sent, and each is there once.
+func FuzzTrackedFiles(f *testing.F) {
+	f.Add([]byte("100644 1234 0\ta.c\x00160000 1234 0\tsub\x00120000 1234 0\tlink\x00100644 1 1\ta.c\x00"))
+	f.Add([]byte("100644 1234 0\t\xff\x00\x00\t\x00no tab"))
+	f.Fuzz(func(t *testing.T, out []byte) {
+		files, warnings := parseFiles(out)
+		doc, err := json.Marshal(files)
+		var back []string
+		if err == nil {
+			err = json.Unmarshal(doc, &back)
+		}
+		if err != nil || cmp.Diff(files, back) != "" {
+			t.Errorf("%q: %v", files, err)
+		}
+		for i, name := range files {
+			if i > 0 && files[i-1] >= name {
+				t.Errorf("%q after %q", name, files[i-1])
+			}
+		}
+		if n := len(files) + len(warnings); n > strings.Count(string(out), "\t") {
+			t.Errorf("%d names of %d", n, strings.Count(string(out), "\t"))
+		}
+	})
+}
+
 func TestCheckout(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "a", "b"), 0o755); err != nil {
