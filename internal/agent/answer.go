@@ -1,13 +1,16 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
+	"pyro/internal/agent/file"
 	"pyro/internal/agent/process"
+	"pyro/internal/agent/unpack"
 	"pyro/internal/agent/wire"
 )
 
@@ -25,6 +28,8 @@ func (g *guest) answer(ctx context.Context, call wire.Call) (any, error) {
 		return with(call, func(p wire.KillLargestParams) (any, error) { return killLargest(p.MinRSSBytes, g.kill) })
 	case wire.KillSession:
 		return with(call, func(p wire.KillSessionParams) (any, error) { return struct{}{}, process.KillSession(p.PID, g.kill) })
+	case wire.FileList, wire.FileStat, wire.FileRead, wire.Unpack:
+		return g.answerFile(ctx, call)
 	case wire.ShellOpen, wire.ShellList, wire.ShellRead, wire.ShellWrite, wire.ShellResize, wire.ShellSignal, wire.ShellClose:
 		if g.shells != nil {
 			return g.answerShell(ctx, call)
@@ -35,6 +40,26 @@ func (g *guest) answer(ctx context.Context, call wire.Call) (any, error) {
 		}
 	}
 	return nil, fmt.Errorf("method %q is not known", call.Method)
+}
+
+// workspace is the folder that the file operations are about.
+const workspace = "/workspace"
+
+func (g *guest) answerFile(ctx context.Context, call wire.Call) (any, error) {
+	root := file.Root{Path: workspace}
+	switch call.Method {
+	case wire.FileList:
+		return with(call, root.List)
+	case wire.FileStat:
+		return with(call, root.Stat)
+	case wire.FileRead:
+		return with(call, func(p wire.FileReadParams) (any, error) {
+			return late(func() (any, error) { return root.Read(p) }), nil
+		})
+	}
+	return with(call, func(p wire.UnpackParams) (any, error) {
+		return unpack.Do(ctx, unpack.Options{Root: workspace}, bytes.NewReader(p.Stream)), nil
+	})
 }
 
 func (g *guest) answerShell(ctx context.Context, call wire.Call) (any, error) {

@@ -9,11 +9,12 @@ import (
 
 // Answer says what was put into the tree.
 type Answer struct {
-	Files    int   `json:"files"`    // regular files
-	Folders  int   `json:"folders"`  // folders with an entry of their own
-	Links    int   `json:"links"`    // symbolic and hard links
-	Bytes    int64 `json:"bytes"`    // of file data; hard links count nothing
-	Replaced int   `json:"replaced"` // entries that took the place of something else; a folder counts one
+	Files    int   `json:"files"`             // regular files
+	Folders  int   `json:"folders"`           // folders with an entry of their own
+	Links    int   `json:"links"`             // symbolic and hard links
+	Bytes    int64 `json:"bytes"`             // of file data; hard links count nothing
+	Removed  int   `json:"removed,omitempty"` // files and links
+	Replaced int   `json:"replaced"`          // entries that took the place of something else; a folder counts one
 }
 
 // Kind is the class of an [Error]. The values are those of pyro's error kinds of

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/agent/beneath"
 )
 
 // TestSwappedFolders: while pushes come in, the guest replaces folders on their
@@ -29,7 +31,7 @@ func TestSwappedFolders(t *testing.T) {
 
 	stop := make(chan struct{})
 	var guest sync.WaitGroup
-	rootFD, err := openFolder(unix.AT_FDCWD, root)
+	rootFD, err := beneath.OpenFolder(unix.AT_FDCWD, root)
 	must(t, err)
 	defer unix.Close(rootFD)
 	for _, path := range [][]string{{"src"}, {"src", "a"}, {"src", "a", "b"}} {
@@ -84,7 +86,7 @@ func TestSwappedFolders(t *testing.T) {
 // swap replaces name in the folder at by a link for a moment.
 func swap(at int, name string, aside int, target string) {
 	temp := "aside-" + name
-	if st, err := lstat(at, name); err == nil && !isFolder(st) {
+	if st, err := beneath.Lstat(at, name); err == nil && !beneath.IsFolder(st) {
 		_ = unix.Unlinkat(at, name, 0) // left when another of us took the folder above it
 	}
 	_ = unix.Mkdirat(at, name, 0o755)
@@ -143,6 +145,8 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(stream(f, "l->../outside", "l/f=1"))
 	f.Add(stream(f, "src->..", "h==src", "..=1", ".=2", ".pyro-sync-0123456789abcdef=1"))
 	f.Add(stream(f, strings.Repeat("long/", 60)+"f=1", "l->"+strings.Repeat("x", 200)))
+	f.Add(recorded(f, "-a/f", "-l/f", "-../outside/f", "a/g=1?absent", "l/f=1?file", "file=2?sha256:"+sum([]byte("1"))))
+	f.Add(recorded(f, "-folder/x", "folder=1", "-file", "file/in=2"))
 	f.Fuzz(func(t *testing.T, s []byte) {
 		dir := t.TempDir()
 		outside, root := filepath.Join(dir, "outside"), filepath.Join(dir, "root")

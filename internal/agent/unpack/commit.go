@@ -5,18 +5,27 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/agent/beneath"
 )
 
 // commit puts the staged entries into the tree. After an error everything is
 // taken back.
 func (u *unpacker) commit() error {
+	if err := u.checkConditions(); err != nil {
+		return err
+	}
 	c := &committer{unpacker: u}
-	from, err := openFolder(u.staging.dir, newName)
+	from, err := beneath.OpenFolder(u.staging.dir, newName)
 	if err == nil {
-		err = c.merge(u.top, from, u.root, nil)
+		err = c.remove()
+		if err == nil {
+			err = c.merge(u.top, from, u.root, nil)
+		}
 		unix.Close(from)
 	}
 	if err == nil {
+		c.prune()
 		return nil
 	}
 	cause := fault(u.rootPath, err)
@@ -37,11 +46,11 @@ type committer struct {
 func (c *committer) merge(f *folder, from, to int, parts []string) error {
 	where := c.path(parts...)
 	var st unix.Stat_t
-	if err := again(func() error { return unix.Fstat(to, &st) }); err != nil {
+	if err := beneath.Again(func() error { return unix.Fstat(to, &st) }); err != nil {
 		return fault(where, err)
 	}
 	c.undo.add(step{kind: changed, folder: parts, attr: attrOf(st)})
-	names, err := readNames(from)
+	names, err := beneath.ReadNames(from)
 	if err != nil {
 		return fault(where, err)
 	}
@@ -70,18 +79,18 @@ func (c *committer) place(f *folder, from, to int, parts []string, name string) 
 	var err error
 	for range attempts {
 		var st unix.Stat_t
-		st, err = lstat(to, name)
+		st, err = beneath.Lstat(to, name)
 		switch {
 		case err == unix.ENOENT:
 			err = c.putNew(from, to, parts, name)
 		case err != nil:
 			return err
-		case f != nil && isFolder(st):
+		case f != nil && beneath.IsFolder(st):
 			err = c.descend(f, from, to, parts, name)
 		case f != nil && (f.fixed || !f.explicit):
 			return c.inTheWay(c.path(append(slices.Clone(parts), name)...), st)
 		default:
-			err = c.replace(from, to, parts, name, isFolder(st))
+			err = c.replace(from, to, parts, name, beneath.IsFolder(st))
 		}
 		if !changedMeanwhile(err) {
 			return err
@@ -113,12 +122,12 @@ func (c *committer) putNew(from, to int, parts []string, name string) error {
 
 // descend merges a folder with one of the tree.
 func (c *committer) descend(f *folder, from, to int, parts []string, name string) error {
-	live, err := openFolder(to, name)
+	live, err := beneath.OpenFolder(to, name)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(live)
-	staged, err := openFolder(from, name)
+	staged, err := beneath.OpenFolder(from, name)
 	if err != nil {
 		return fault(c.path(append(slices.Clone(parts), name)...), err) // ours: nobody else should change it
 	}
@@ -145,8 +154,7 @@ func (c *committer) replace(from, to int, parts []string, name string, isFolder 
 	if err := c.staging.needOld(); err != nil {
 		return err
 	}
-	c.moved++
-	if err := c.away(to, parts, name, c.staging.old, []string{strconv.Itoa(c.moved)}, isFolder); err != nil {
+	if err := c.away(to, parts, name, c.staging.old, []string{c.nextOld()}, isFolder); err != nil {
 		return err
 	}
 	if err := c.putNew(from, to, parts, name); err != nil {
@@ -154,6 +162,12 @@ func (c *committer) replace(from, to int, parts []string, name string, isFolder 
 	}
 	c.answer.Replaced++
 	return nil
+}
+
+// nextOld returns a name for the next entry in old/.
+func (c *committer) nextOld() string {
+	c.moved++
+	return strconv.Itoa(c.moved)
 }
 
 // away moves name to the open folder old, under the last part of saved, the path
@@ -168,7 +182,7 @@ func (c *committer) away(to int, parts []string, name string, old int, saved []s
 	if !isFolder || err != unix.EXDEV {
 		return err
 	}
-	live, err := openFolder(to, name)
+	live, err := beneath.OpenFolder(to, name)
 	if err != nil {
 		return err
 	}
@@ -179,7 +193,7 @@ func (c *committer) away(to int, parts []string, name string, old int, saved []s
 // empty moves what is in the open folder live, called name in to, and removes it.
 func (c *committer) empty(live, to int, parts []string, name string, old int, saved []string) error {
 	var st unix.Stat_t
-	if err := again(func() error { return unix.Fstat(live, &st) }); err != nil {
+	if err := beneath.Again(func() error { return unix.Fstat(live, &st) }); err != nil {
 		return err
 	}
 	into, err := makeFolder(old, saved[len(saved)-1])
@@ -187,7 +201,7 @@ func (c *committer) empty(live, to int, parts []string, name string, old int, sa
 		return err
 	}
 	defer unix.Close(into)
-	names, err := readNames(live)
+	names, err := beneath.ReadNames(live)
 	if err != nil {
 		return err
 	}
@@ -195,11 +209,11 @@ func (c *committer) empty(live, to int, parts []string, name string, old int, sa
 	inside := append(slices.Clone(parts), name)
 	c.undo.add(step{kind: changed, folder: inside, attr: attrOf(st)})
 	for _, n := range names {
-		child, err := lstat(live, n)
+		child, err := beneath.Lstat(live, n)
 		if err != nil {
 			return err
 		}
-		if err := c.away(live, inside, n, into, append(slices.Clone(saved), n), isFolder(child)); err != nil {
+		if err := c.away(live, inside, n, into, append(slices.Clone(saved), n), beneath.IsFolder(child)); err != nil {
 			return err
 		}
 	}

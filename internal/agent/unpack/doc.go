@@ -53,6 +53,13 @@
 // has no entries for what did not change, so that a folder made in place of the
 // guest's link would lack most of what belongs in it.
 //
+// # Records
+//
+// An entry may say what must stand at its path, or that the path is to be
+// removed: see [RecordExpect] and [RecordRemove]. What is expected is looked at
+// when everything is staged, just before the first rename. Removals come before
+// what is placed, and folders that they leave empty go last of all.
+//
 // # What is promised
 //
 // Nothing outside of the root is written. Every system call names one part of a

@@ -31,11 +31,19 @@ func Main(args []string, stdin io.Reader, stdout io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
-	answer, err := Run(ctx, o, stdin)
-	code, doc := exitDone, Document{Answer: &answer}
-	if err != nil {
-		code, doc = exitFailed, Document{Error: fault(o.Root, err)}
+	code, doc := exitDone, Do(ctx, o, stdin)
+	if doc.Error != nil {
+		code = exitFailed
 	}
 	_ = json.NewEncoder(stdout).Encode(doc) // a host that went away does not want it
 	return code
+}
+
+// Do is Run for those who send the answer on.
+func Do(ctx context.Context, o Options, stream io.Reader) Document {
+	answer, err := Run(ctx, o, stream)
+	if err != nil {
+		return Document{Error: fault(o.Root, err)}
+	}
+	return Document{Answer: &answer}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/agent/beneath"
 )
 
 // stager writes the stream into the staging folder.
@@ -97,6 +99,9 @@ func (s *stager) entry(h *tar.Header, data io.Reader) error {
 	}
 	parts, err := s.place(h.Name)
 	if err != nil {
+		return err
+	}
+	if done, err := s.record(h, parts); done || err != nil {
 		return err
 	}
 	if h.Typeflag == tar.TypeDir {
@@ -189,10 +194,10 @@ func (s *stager) file(h *tar.Header, data io.Reader, at int, name string, a attr
 		return err
 	}
 	if a.uid != s.uid || a.gid != s.gid {
-		err = again(func() error { return unix.Fchown(fd, a.uid, a.gid) })
+		err = beneath.Again(func() error { return unix.Fchown(fd, a.uid, a.gid) })
 	}
 	if err == nil {
-		err = again(func() error { return unix.Fchmod(fd, a.mode) })
+		err = beneath.Again(func() error { return unix.Fchmod(fd, a.mode) })
 	}
 	if err == nil {
 		err = setOpenMtime(fd, a.mtime)
@@ -236,7 +241,7 @@ func (s *stager) symlink(h *tar.Header, at int, name string, a attr) error {
 		return err
 	}
 	if a.uid != s.uid || a.gid != s.gid {
-		err := again(func() error { return unix.Fchownat(at, name, a.uid, a.gid, unix.AT_SYMLINK_NOFOLLOW) })
+		err := beneath.Again(func() error { return unix.Fchownat(at, name, a.uid, a.gid, unix.AT_SYMLINK_NOFOLLOW) })
 		if err != nil {
 			return err
 		}
@@ -291,7 +296,7 @@ func (s *stager) seal(f *folder, parts []string) error {
 	if err == nil && f.explicit {
 		err = setFolder(fd, f.attr)
 	} else if err == nil {
-		err = again(func() error { return unix.Fchmod(fd, impliedMode) })
+		err = beneath.Again(func() error { return unix.Fchmod(fd, impliedMode) })
 	}
 	if err != nil {
 		return fault(s.path(parts...), err)

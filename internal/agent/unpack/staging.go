@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/agent/beneath"
 )
 
 // Names in the root and in the staging folder.
@@ -46,10 +48,10 @@ func newStaging(root int) (*staging, error) {
 }
 
 func (s *staging) make() (err error) {
-	if err := again(func() error { return unix.Mkdirat(s.root, s.name, 0o700) }); err != nil {
+	if err := beneath.Again(func() error { return unix.Mkdirat(s.root, s.name, 0o700) }); err != nil {
 		return err
 	}
-	if s.dir, err = openFolder(s.root, s.name); err != nil {
+	if s.dir, err = beneath.OpenFolder(s.root, s.name); err != nil {
 		return err
 	}
 	if err := lock(s.dir); err == unix.EWOULDBLOCK {
@@ -78,10 +80,10 @@ func plain(fd int) error {
 }
 
 func makeFolder(parent int, name string) (int, error) {
-	if err := again(func() error { return unix.Mkdirat(parent, name, 0o700) }); err != nil {
+	if err := beneath.Again(func() error { return unix.Mkdirat(parent, name, 0o700) }); err != nil {
 		return -1, err
 	}
-	return openFolder(parent, name)
+	return beneath.OpenFolder(parent, name)
 }
 
 // needOld makes the folder old, if it is not there yet.
@@ -101,7 +103,7 @@ func (s *staging) remove() error {
 // keep gives the staging folder a name that no sweep removes, and returns that.
 func (s *staging) keep() string {
 	kept := keptPrefix + strings.TrimPrefix(s.name, stagePrefix)
-	if again(func() error { return unix.Renameat(s.root, s.name, s.root, kept) }) != nil {
+	if beneath.Again(func() error { return unix.Renameat(s.root, s.name, s.root, kept) }) != nil {
 		return s.name
 	}
 	return kept
@@ -118,7 +120,7 @@ func (s *staging) close() {
 }
 
 func lock(fd int) error {
-	return again(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
+	return beneath.Again(func() error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) })
 }
 
 // IsStaging says whether a name in the root is that of a staging folder, one that a
@@ -131,11 +133,11 @@ func IsStaging(name string) bool {
 // sweep removes the staging folders of processes that are gone: those whose lock
 // is free. A failure is no reason to refuse the next push.
 func sweep(root int) {
-	fd, err := openFolder(root, ".")
+	fd, err := beneath.OpenFolder(root, ".")
 	if err != nil {
 		return
 	}
-	names, _ := readNames(fd)
+	names, _ := beneath.ReadNames(fd)
 	unix.Close(fd)
 	for _, name := range names {
 		if IsStaging(name) {
@@ -145,7 +147,7 @@ func sweep(root int) {
 }
 
 func sweepOne(root int, name string) {
-	fd, err := openFolder(root, name)
+	fd, err := beneath.OpenFolder(root, name)
 	if err != nil {
 		return
 	}

@@ -6,6 +6,8 @@ import (
 	"path"
 
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/agent/beneath"
 )
 
 // Options say where to.
@@ -40,6 +42,9 @@ type unpacker struct {
 	undo     undoList
 	answer   Answer
 
+	conditions []condition // in the order of the stream
+	removals   [][]string
+
 	// fail is for tests: it is asked before each change of the file system that
 	// is named by op, and its error is taken for the system's.
 	fail func(op, path string) error
@@ -52,7 +57,7 @@ func (u *unpacker) run(ctx context.Context, dest string, stream io.Reader) (err 
 	if err := u.notOurs(u.dest, dest); err != nil {
 		return err
 	}
-	if u.root, err = openFolder(unix.AT_FDCWD, u.rootPath); err != nil {
+	if u.root, err = beneath.OpenFolder(unix.AT_FDCWD, u.rootPath); err != nil {
 		return errorf(Conflict, "%q is not a folder that can be opened: %w", u.rootPath, err)
 	}
 	defer unix.Close(u.root)
@@ -92,14 +97,14 @@ func (u *unpacker) checkDest() error {
 		if err != nil {
 			return fault(u.path(u.dest[:i]...), err)
 		}
-		st, err := lstat(at, part)
+		st, err := beneath.Lstat(at, part)
 		if err == unix.ENOENT {
 			return nil
 		}
 		if err != nil {
 			return fault(u.path(u.dest[:i+1]...), err)
 		}
-		if !isFolder(st) {
+		if !beneath.IsFolder(st) {
 			return u.inTheWay(u.path(u.dest[:i+1]...), st)
 		}
 	}
@@ -107,7 +112,7 @@ func (u *unpacker) checkDest() error {
 }
 
 func (u *unpacker) inTheWay(path string, st unix.Stat_t) error {
-	return errorf(Conflict, "%q is %s, not a folder, and stands in the way; nothing was changed", path, typeName(st))
+	return errorf(Conflict, "%q is %s, not a folder, and stands in the way; nothing was changed", path, beneath.TypeName(st))
 }
 
 // path makes the path of parts below the root, for messages.
@@ -123,5 +128,5 @@ func (u *unpacker) try(op, path string, f func() error) error {
 			return err
 		}
 	}
-	return again(f)
+	return beneath.Again(f)
 }

@@ -1,6 +1,10 @@
 package unpack
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"pyro/internal/agent/beneath"
+)
 
 // walker opens folders below a base, part by part and never through a link. It
 // keeps those on the way to the last one open, so that going through a tree in
@@ -19,7 +23,7 @@ func (w *walker) at(parts []string) (int, error) {
 	}
 	w.cut(same)
 	for _, part := range parts[same:] {
-		fd, err := openFolder(w.last(), part)
+		fd, err := beneath.OpenFolder(w.last(), part)
 		if err != nil {
 			return -1, err
 		}

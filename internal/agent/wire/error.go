@@ -30,7 +30,7 @@ func (e *Error) Error() string { return e.Message }
 // knownKind returns k if it is one of the kinds, KindInternal otherwise.
 func knownKind(k Kind) Kind {
 	switch k {
-	case KindUsage, KindNotFound, KindConflict, KindExec, KindTimeout, KindDiskLimit, KindPIDLimit:
+	case KindUsage, KindNotFound, KindConflict, KindExec, KindTimeout, KindDiskLimit, KindPIDLimit, KindUnsafe:
 		return k
 	}
 	return KindInternal
