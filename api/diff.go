@@ -14,7 +14,7 @@ const (
 
 // DiffRequest compares two states of a workspace.
 type DiffRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	From        string `json:"from,omitempty" cli:"from" default:"baseline" doc:"the older state: baseline or a snapshot's name"`
 	To          string `json:"to,omitempty" cli:"to" doc:"the newer state: baseline or a snapshot's name; the present if absent"`
 	Stat        bool   `json:"stat,omitempty" cli:"stat" doc:"count the changed lines of each file instead of showing them"`
@@ -63,7 +63,7 @@ type Diff struct {
 
 // SnapshotRequest names a snapshot of a workspace.
 type SnapshotRequest struct {
-	WorkspaceID  string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID  string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	SnapshotName string `json:"snapshot_name" cli:"NAME,arg" doc:"name of the snapshot: 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit"`
 }
 

@@ -157,6 +157,15 @@ func (p Param) Set(field reflect.Value, text string) error {
 			return Errorf(KindUsage, "%s is %q, a whole number is needed", p.Name, text)
 		}
 		field.SetInt(n)
+	case reflect.Map: // of string to string: each use adds one
+		key, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return Errorf(KindUsage, "%s is %q, KEY=VALUE is needed", p.Name, text)
+		}
+		if field.IsNil() {
+			field.Set(reflect.MakeMap(field.Type()))
+		}
+		field.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(value))
 	case reflect.Slice: // of string: each use adds one
 		field.Set(reflect.Append(field, reflect.ValueOf(text).Convert(field.Type().Elem())))
 	default:

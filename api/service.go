@@ -48,7 +48,7 @@ type Readiness struct {
 
 // StartServiceRequest starts a service in a workspace.
 type StartServiceRequest struct {
-	WorkspaceID         string        `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID         string        `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ServiceName         string        `json:"service_name" cli:"NAME,arg" doc:"name of the service: 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit"`
 	Command             []string      `json:"command" cli:"CMD,rest" doc:"the command and its arguments"`
 	Cwd                 string        `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to run it in; relative to /workspace"`
@@ -65,7 +65,7 @@ type StartServiceRequest struct {
 
 // ServiceRequest names a service.
 type ServiceRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ServiceName string `json:"service_name" cli:"NAME,arg" doc:"name of the service"`
 }
 
@@ -96,7 +96,7 @@ type ServiceList struct {
 
 // LogsServiceRequest reads the log of a service.
 type LogsServiceRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ServiceName string `json:"service_name" cli:"NAME,arg" doc:"name of the service"`
 	TailLines   *int   `json:"tail_lines,omitempty" cli:"tail-lines" doc:"only so many of the newest lines"`
 	Cursor      *int64 `json:"cursor,omitempty" doc:"read from here on, and not the newest lines; next_cursor of an earlier answer"`

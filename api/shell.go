@@ -13,7 +13,7 @@ const (
 
 // OpenShellRequest opens a shell in a workspace.
 type OpenShellRequest struct {
-	WorkspaceID string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	Cwd         string   `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to start in; relative to /workspace"`
 	Cols        int      `json:"cols,omitempty" cli:"cols" default:"120" doc:"columns of the terminal"`
 	Rows        int      `json:"rows,omitempty" cli:"rows" default:"30" doc:"rows of the terminal"`
@@ -22,7 +22,7 @@ type OpenShellRequest struct {
 
 // ShellRequest names a shell.
 type ShellRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ShellID     string `json:"shell_id" cli:"SHELL_ID,arg" doc:"id of the shell"`
 }
 
@@ -51,7 +51,7 @@ type ShellList struct {
 
 // ReadShellRequest reads output of a shell.
 type ReadShellRequest struct {
-	WorkspaceID   string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID   string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ShellID       string `json:"shell_id" cli:"SHELL_ID,arg" doc:"id of the shell"`
 	Cursor        int64  `json:"cursor,omitempty" cli:"cursor" doc:"where to read from: 0 is the beginning, next_cursor of the last read goes on"`
 	MaxChars      int    `json:"max_chars,omitempty" cli:"max-chars" default:"65536" doc:"bytes of output to return at most; at most 1 MiB"`
@@ -78,7 +78,7 @@ type ShellOutput struct {
 
 // WriteShellRequest types into a shell.
 type WriteShellRequest struct {
-	WorkspaceID   string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID   string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ShellID       string `json:"shell_id" cli:"SHELL_ID,arg" doc:"id of the shell"`
 	Input         string `json:"input" cli:"input,empty" doc:"what to type; may be empty, to press return only"`
 	AppendNewline *bool  `json:"append_newline,omitempty" default:"true" doc:"press return behind it"`
@@ -95,7 +95,7 @@ type ShellWritten struct {
 
 // ResizeShellRequest changes the size of a shell's terminal.
 type ResizeShellRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ShellID     string `json:"shell_id" cli:"SHELL_ID,arg" doc:"id of the shell"`
 	Cols        int    `json:"cols" cli:"cols" doc:"columns"`
 	Rows        int    `json:"rows" cli:"rows" doc:"rows"`
@@ -103,7 +103,7 @@ type ResizeShellRequest struct {
 
 // SignalShellRequest sends a signal to what runs in a shell.
 type SignalShellRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	ShellID     string `json:"shell_id" cli:"SHELL_ID,arg" doc:"id of the shell"`
 	SignalName  string `json:"signal_name,omitempty" cli:"signal" default:"INT" doc:"INT, TERM, HUP, QUIT, KILL, USR1, USR2, TSTP or CONT; INT, QUIT and TSTP go to what runs in the foreground, the others to all of the session"`
 }

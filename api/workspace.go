@@ -30,23 +30,25 @@ const (
 
 // CreateWorkspaceRequest asks for a new workspace, which is started.
 type CreateWorkspaceRequest struct {
-	Environment string  `json:"environment" cli:"ENV,arg" doc:"environment name, see pyro env list"`
-	SeedPath    string  `json:"seed_path,omitempty" cli:"seed-path,hostpath" doc:"folder or archive (.tar, .tar.gz, .tgz, .tar.zst) to begin with"`
-	Strict      bool    `json:"strict,omitempty" cli:"strict" doc:"fail if something of the seed cannot be copied, instead of a warning"`
-	VCPUCount   int     `json:"vcpu_count,omitempty" cli:"vcpu-count" default:"1" doc:"number of virtual CPUs"`
-	MemMiB      int     `json:"mem_mib,omitempty" cli:"mem-mib" default:"1024" doc:"memory limit in MiB"`
-	DiskMiB     int     `json:"disk_mib,omitempty" cli:"disk-mib" default:"8192" doc:"limit of what may be written in /workspace beyond the seed, and again in the rest of the system, in MiB"`
-	PIDLimit    int     `json:"pid_limit,omitempty" cli:"pid-limit" default:"512" doc:"limit of processes and threads at the same time"`
-	TTLSeconds  int     `json:"ttl_seconds,omitempty" cli:"ttl-seconds" doc:"seconds after which the workspace is deleted with all it holds; 0 is never"`
-	Network     bool    `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network"`
-	Runtime     Runtime `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
+	Environment string            `json:"environment" cli:"ENV,arg" doc:"environment name, see pyro env list"`
+	Name        string            `json:"name,omitempty" cli:"name" doc:"a name of its own, which can stand for its id: 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit, and not beginning with ws-"`
+	Labels      map[string]string `json:"labels,omitempty" cli:"label" doc:"labels to find it by, KEY=VALUE on the command line, any number of times"`
+	SeedPath    string            `json:"seed_path,omitempty" cli:"seed-path,hostpath" doc:"folder or archive (.tar, .tar.gz, .tgz, .tar.zst) to begin with"`
+	Strict      bool              `json:"strict,omitempty" cli:"strict" doc:"fail if something of the seed cannot be copied, instead of a warning"`
+	VCPUCount   int               `json:"vcpu_count,omitempty" cli:"vcpu-count" default:"1" doc:"number of virtual CPUs"`
+	MemMiB      int               `json:"mem_mib,omitempty" cli:"mem-mib" default:"1024" doc:"memory limit in MiB"`
+	DiskMiB     int               `json:"disk_mib,omitempty" cli:"disk-mib" default:"8192" doc:"limit of what may be written in /workspace beyond the seed, and again in the rest of the system, in MiB"`
+	PIDLimit    int               `json:"pid_limit,omitempty" cli:"pid-limit" default:"512" doc:"limit of processes and threads at the same time"`
+	TTLSeconds  int               `json:"ttl_seconds,omitempty" cli:"ttl-seconds" doc:"seconds after which the workspace is deleted with all it holds; 0 is never"`
+	Network     bool              `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network"`
+	Runtime     Runtime           `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
 
 	SeedFiles []string `json:"seed_files,omitzero" cli:"-" doc:"only these files of the folder seed_path, by their paths below it; all if absent"`
 }
 
 // WorkspaceRequest names a workspace.
 type WorkspaceRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 }
 
 // WorkspaceSeed says what a workspace was created from. It never changes.
@@ -69,39 +71,55 @@ type Recovery struct {
 
 // Workspace describes a workspace.
 type Workspace struct {
-	WorkspaceID         string         `json:"workspace_id" doc:"id of the workspace, kept for life"`
-	Environment         string         `json:"environment" doc:"its environment"`
-	State               WorkspaceState `json:"state" doc:"started or stopped; a stopped one is started by its next use"`
-	WorkspacePath       string         `json:"workspace_path" doc:"where its files are in the sandbox"`
-	ExecutionMode       ExecutionMode  `json:"execution_mode" doc:"where commands run: guest_gvisor, guest_vsock or guest_serial"`
-	VCPUCount           int            `json:"vcpu_count" doc:"virtual CPUs"`
-	MemMiB              int            `json:"mem_mib" doc:"memory limit in MiB"`
-	DiskMiB             int            `json:"disk_mib" doc:"disk limit in MiB, for /workspace and again for the rest"`
-	PIDLimit            int            `json:"pid_limit" doc:"limit of processes and threads"`
-	Network             bool           `json:"network" doc:"whether it has outbound network"`
-	TTLSeconds          int            `json:"ttl_seconds" doc:"life time in seconds, 0 for no end"`
-	ExpiresAt           time.Time      `json:"expires_at,omitzero" doc:"when it will be deleted; absent if never"`
-	CommandCount        int            `json:"command_count" doc:"commands in the log, since creation or the last reset"`
-	WorkspaceSeed       WorkspaceSeed  `json:"workspace_seed" doc:"what it was created from"`
-	ServiceCount        int            `json:"service_count" doc:"services it knows"`
-	RunningServiceCount int            `json:"running_service_count" doc:"services that run"`
-	SnapshotCount       int            `json:"snapshot_count" doc:"named snapshots, the baseline not counted"`
-	ResetCount          int            `json:"reset_count" doc:"how often it was reset"`
-	LastResetAt         time.Time      `json:"last_reset_at,omitzero" doc:"when it was last reset"`
-	LastActivityAt      time.Time      `json:"last_activity_at" doc:"when it was last used"`
-	CreatedAt           time.Time      `json:"created_at" doc:"when it was created"`
-	SavedAt             time.Time      `json:"saved_at,omitzero" doc:"when its disk was last saved; absent while it is as at its baseline or last reset"`
-	DiskBytes           int64          `json:"disk_bytes" doc:"what it takes on the host's disk: seed, saves, snapshots and the command log"`
-	SaveError           *Error         `json:"save_error,omitempty" doc:"why its disk could not be saved the last time; it is tried again"`
-	Recovery            *Recovery      `json:"recovery,omitempty" doc:"the last time its sandbox was lost, if it was since the last reset"`
-	Warnings            []Warning      `json:"warnings,omitempty" doc:"what of the seed is not as on the host; only in the answer to its creation"`
-	WarningsDropped     int            `json:"warnings_dropped,omitempty" doc:"warnings beyond the first 1,000"`
+	WorkspaceID         string            `json:"workspace_id" doc:"id of the workspace, kept for life"`
+	Name                string            `json:"name,omitempty" doc:"its name, if it has one"`
+	Labels              map[string]string `json:"labels,omitempty" doc:"its labels"`
+	Environment         string            `json:"environment" doc:"its environment"`
+	State               WorkspaceState    `json:"state" doc:"started or stopped; a stopped one is started by its next use"`
+	WorkspacePath       string            `json:"workspace_path" doc:"where its files are in the sandbox"`
+	ExecutionMode       ExecutionMode     `json:"execution_mode" doc:"where commands run: guest_gvisor, guest_vsock or guest_serial"`
+	VCPUCount           int               `json:"vcpu_count" doc:"virtual CPUs"`
+	MemMiB              int               `json:"mem_mib" doc:"memory limit in MiB"`
+	DiskMiB             int               `json:"disk_mib" doc:"disk limit in MiB, for /workspace and again for the rest"`
+	PIDLimit            int               `json:"pid_limit" doc:"limit of processes and threads"`
+	Network             bool              `json:"network" doc:"whether it has outbound network"`
+	TTLSeconds          int               `json:"ttl_seconds" doc:"life time in seconds, 0 for no end"`
+	ExpiresAt           time.Time         `json:"expires_at,omitzero" doc:"when it will be deleted; absent if never"`
+	CommandCount        int               `json:"command_count" doc:"commands in the log, since creation or the last reset"`
+	WorkspaceSeed       WorkspaceSeed     `json:"workspace_seed" doc:"what it was created from"`
+	ServiceCount        int               `json:"service_count" doc:"services it knows"`
+	RunningServiceCount int               `json:"running_service_count" doc:"services that run"`
+	SnapshotCount       int               `json:"snapshot_count" doc:"named snapshots, the baseline not counted"`
+	ResetCount          int               `json:"reset_count" doc:"how often it was reset"`
+	LastResetAt         time.Time         `json:"last_reset_at,omitzero" doc:"when it was last reset"`
+	LastActivityAt      time.Time         `json:"last_activity_at" doc:"when it was last used"`
+	CreatedAt           time.Time         `json:"created_at" doc:"when it was created"`
+	SavedAt             time.Time         `json:"saved_at,omitzero" doc:"when its disk was last saved; absent while it is as at its baseline or last reset"`
+	DiskBytes           int64             `json:"disk_bytes" doc:"what it takes on the host's disk: seed, saves, snapshots and the command log"`
+	SaveError           *Error            `json:"save_error,omitempty" doc:"why its disk could not be saved the last time; it is tried again"`
+	Recovery            *Recovery         `json:"recovery,omitempty" doc:"the last time its sandbox was lost, if it was since the last reset"`
+	Warnings            []Warning         `json:"warnings,omitempty" doc:"what of the seed is not as on the host; only in the answer to its creation"`
+	WarningsDropped     int               `json:"warnings_dropped,omitempty" doc:"warnings beyond the first 1,000"`
 }
 
 // Warning is about one file that is not copied as it is.
 type Warning struct {
 	Path   string `json:"path" doc:"relative to what is copied; invalid UTF-8 replaced"`
 	Reason string `json:"reason" doc:"what is different about it"`
+}
+
+// ListWorkspacesRequest asks for the workspaces.
+type ListWorkspacesRequest struct {
+	Labels map[string]string `json:"labels,omitempty" cli:"label" doc:"only those with all of these labels, KEY=VALUE on the command line"`
+}
+
+// UpdateWorkspaceRequest changes what a workspace is called and found by.
+type UpdateWorkspaceRequest struct {
+	WorkspaceID string            `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
+	Name        string            `json:"name,omitempty" cli:"name" doc:"its new name"`
+	ClearName   bool              `json:"clear_name,omitempty" cli:"clear-name" doc:"take its name away"`
+	Labels      map[string]string `json:"labels,omitempty" cli:"label" doc:"labels to set, KEY=VALUE on the command line; the others stay"`
+	ClearLabels []string          `json:"clear_labels,omitempty" cli:"clear-label" doc:"keys of labels to take away"`
 }
 
 // WorkspaceList answers ListWorkspaces.
@@ -111,7 +129,7 @@ type WorkspaceList struct {
 
 // ExecWorkspaceRequest runs a command in a workspace.
 type ExecWorkspaceRequest struct {
-	WorkspaceID    string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID    string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	Command        []string `json:"command" cli:"CMD,rest" doc:"the command and its arguments"`
 	TimeoutSeconds int      `json:"timeout_seconds,omitempty" cli:"timeout-seconds" default:"30" doc:"seconds after which the command is ended"`
 	Cwd            string   `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to run it in; relative to /workspace"`
@@ -131,7 +149,7 @@ const (
 
 // LogsWorkspaceRequest asks for the command log.
 type LogsWorkspaceRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	Sequence    int    `json:"sequence,omitempty" cli:"sequence" doc:"only this command"`
 	Last        int    `json:"last,omitempty" cli:"last" doc:"only that many of the newest commands; 0 is all"`
 	MaxBytes    int    `json:"max_bytes,omitempty" cli:"max-bytes" default:"65536" doc:"bytes of each stdout and stderr in the answer, the middle is left out of more; at most 1 MiB, and less in the answer about very many commands"`
@@ -173,7 +191,7 @@ type DeletedWorkspace struct {
 
 // PushRequest puts host content into a workspace.
 type PushRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	SourcePath  string `json:"source_path" cli:"SRC,arg,hostpath" doc:"folder or archive (.tar, .tar.gz, .tgz, .tar.zst) on the host"`
 	Dest        string `json:"dest,omitempty" cli:"dest" default:"/workspace" doc:"folder to put it in, below /workspace; made if absent"`
 	Strict      bool   `json:"strict,omitempty" cli:"strict" doc:"fail if something cannot be copied, instead of a warning"`
@@ -198,7 +216,7 @@ type PushResult struct {
 
 // ResetRequest throws a workspace back to a state.
 type ResetRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	Snapshot    string `json:"snapshot,omitempty" cli:"snapshot" default:"baseline" doc:"name of the snapshot to go back to"`
 }
 
@@ -210,7 +228,7 @@ type ResetResult struct {
 
 // ExportRequest takes a file or folder out of a workspace.
 type ExportRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id of the workspace"`
+	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	Path        string `json:"path" cli:"PATH,arg" doc:"file or folder; absolute below /workspace, or relative to it"`
 	OutputPath  string `json:"output_path" cli:"output,hostpath,dash" doc:"host path to make, which must not exist; on the command line - writes a tar to stdout"`
 }
@@ -247,9 +265,16 @@ var (
 		Effect: Changes, Errors: append([]Kind{KindUnsafe, KindPermission}, sandboxErrors...),
 		Example: "pyro workspace create debian:12 --seed-path ./my-project",
 	})
-	ListWorkspaces = call[Empty, WorkspaceList](Operation{
-		Name: "list_workspaces", CLI: "workspace list", Group: "Workspaces",
-		Summary: "List the workspaces", Effect: Reads, Example: "pyro workspace list",
+	ListWorkspaces = call[ListWorkspacesRequest, WorkspaceList](Operation{
+		Name: "list_workspaces", CLI: "workspace list", MCP: "workspace_list", Python: "list_workspaces", Group: "Workspaces",
+		Summary: "List the workspaces", Effect: Reads, Example: "pyro workspace list --label project=api",
+	})
+	UpdateWorkspace = call[UpdateWorkspaceRequest, Workspace](Operation{
+		Name: "update_workspace", CLI: "workspace update", MCP: "workspace_update", Python: "update_workspace", Group: "Workspaces",
+		Summary: "Change the name and the labels of a workspace",
+		Doc: "A name stands for the id wherever one is asked for, and no two workspaces have the same. All of the changes are made or none. " +
+			"Reset, snapshots and the sandbox know nothing of them.",
+		Effect: Changes, Errors: []Kind{KindNotFound, KindConflict, KindStorage}, Example: "pyro workspace update ws-0123456789ab --name api --label project=api",
 	})
 	StatusWorkspace = call[WorkspaceRequest, Workspace](Operation{
 		Name: "status_workspace", CLI: "workspace status", MCP: "workspace_status", Python: "status_workspace", Group: "Workspaces",
@@ -299,13 +324,13 @@ var (
 		Example: "pyro workspace export ws-0123456789ab dist --output -",
 	})
 	StopWorkspace = call[WorkspaceRequest, Workspace](Operation{
-		Name: "stop_workspace", CLI: "workspace stop", Group: "Workspaces",
+		Name: "stop_workspace", CLI: "workspace stop", MCP: "workspace_stop", Python: "stop_workspace", Group: "Workspaces",
 		Summary: "Save a workspace and end its sandbox",
 		Doc:     "Frees its memory; its disk is kept. Running commands are ended. The next use starts it again.",
 		Effect:  Changes, Errors: workspaceErrors, Example: "pyro workspace stop ws-0123456789ab",
 	})
 	StartWorkspace = call[WorkspaceRequest, Workspace](Operation{
-		Name: "start_workspace", CLI: "workspace start", Group: "Workspaces",
+		Name: "start_workspace", CLI: "workspace start", MCP: "workspace_start", Python: "start_workspace", Group: "Workspaces",
 		Summary: "Start a stopped workspace",
 		Doc:     "Every use of a stopped workspace does that by itself. Starting a started one is not an error.",
 		Effect:  Changes, Errors: workspaceErrors, Example: "pyro workspace start ws-0123456789ab",

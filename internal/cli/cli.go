@@ -75,6 +75,7 @@ func Main(args []string, p Program) int {
 // app is one run of the command line.
 type app struct {
 	Program
+	idOnly bool // of a workspace that is created, its id is all there is to print
 }
 
 // newClient returns a client for the folders that the environment names.

@@ -31,7 +31,7 @@ func (a *app) exportTar(req *api.ExportRequest, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Stderr, "[workspace-export] workspace_id=%s path=%s bytes=%d duration_ms=%d\n", req.WorkspaceID, shellQuote(req.Path), res.StdoutBytes, res.DurationMS)
+	fmt.Fprintf(a.Stderr, "[workspace-export] workspace_id=%s path=%s bytes=%d duration_ms=%d\n", res.WorkspaceID, shellQuote(req.Path), res.StdoutBytes, res.DurationMS)
 	if res.Limit != nil {
 		a.say(res.Limit)
 	}

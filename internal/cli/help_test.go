@@ -81,7 +81,7 @@ func TestHelp(t *testing.T) {
 		"workspace shell attach -h": {"attach WORKSPACE_ID SHELL_ID [flags]", "ctrl-p,ctrl-q", "exit code"},
 		"workspace sync":            {"Put later content of the host into a workspace", "push"},
 		"workspace snapshot":        {"survives every reset", "create", "list", "delete", "--from before"},
-		"help workspace sync push":  {"pyro workspace sync push WORKSPACE_ID SRC [flags]", "--dest DEST", "  WORKSPACE_ID  id of the workspace\n  SRC           folder"},
+		"help workspace sync push":  {"pyro workspace sync push WORKSPACE_ID SRC [flags]", "--dest DEST", "  WORKSPACE_ID  id or name of the workspace\n  SRC           folder"},
 		"workspace export --help":   {"pyro workspace export WORKSPACE_ID PATH --output OUTPUT [flags]"},
 		"__complete workspace snap": {"snapshot\t"},
 		"help exit-codes":           {"124", "the time limit ended the command", "128+n"},

@@ -21,6 +21,12 @@ func (a *app) own(cmd *cobra.Command, req any) func(asJSON bool) (done bool, err
 		return ownStart(req)
 	case *api.LogsServiceRequest:
 		return a.ownLogs(cmd, req)
+	case *api.CreateWorkspaceRequest:
+		cmd.Flags().BoolVar(&a.idOnly, "id-only", false, "print the id and nothing else")
+	case *api.WriteFileRequest:
+		return a.ownWriteFile(cmd, req)
+	case *api.ApplyPatchRequest:
+		return a.ownApplyPatch(cmd, req)
 	}
 	return nil
 }

@@ -44,6 +44,25 @@ A stopped workspace keeps its disk and is started by its next use.`,
 			"pyro workspace delete ws-0123456789ab",
 		},
 	},
+	"workspace file": {
+		short: "Files: list, read and write single files of a workspace",
+		long: `Files: list, read and write single files of a workspace.
+
+Paths are absolute below /workspace or relative to it. Links are followed as long
+as they stay below /workspace. For whole folders there are workspace sync push
+and workspace export.`,
+		examples: []string{
+			"pyro workspace file list ws-0123456789ab src --recursive",
+			"pyro workspace file read ws-0123456789ab src/main.go",
+			"pyro workspace file write ws-0123456789ab src/main.go < main.go",
+		},
+	},
+	"workspace patch": {
+		short: "Patches: change files of a workspace by a unified diff",
+		examples: []string{
+			"git diff | pyro workspace patch apply ws-0123456789ab",
+		},
+	},
 	"workspace service": {
 		short: "Services: processes of a workspace that go on running between calls",
 		long: `Services are processes of a workspace that go on running between calls.

@@ -46,6 +46,10 @@ func (a *app) render(op *api.Operation, req, result any) error {
 		renderPruned(&b, r)
 	case *api.Workspace:
 		a.warn(r.Warnings, r.WarningsDropped)
+		if a.idOnly {
+			fmt.Fprintln(&b, r.WorkspaceID)
+			break
+		}
 		renderWorkspace(&b, r)
 	case *api.WorkspaceList:
 		renderWorkspaces(&b, r)
@@ -59,6 +63,14 @@ func (a *app) render(op *api.Operation, req, result any) error {
 	case *api.ExportResult:
 		a.warn(r.Warnings, r.WarningsDropped)
 		renderExport(&b, r)
+	case *api.FileList:
+		a.renderFiles(&b, op, r)
+	case *api.FileContent:
+		return a.renderFile(op, r)
+	case *api.WrittenFile:
+		a.line(op, "workspace_id=%s path=%s created=%t size=%d mode=%s sha256=%s", r.WorkspaceID, shellQuote(r.Path), r.Created, r.Size, r.Mode, r.SHA256)
+	case *api.PatchResult:
+		a.renderPatched(&b, op, r)
 	case *api.CommandLog:
 		return a.renderLog(op, r)
 	case *api.Diff:

@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -10,7 +14,10 @@ import (
 )
 
 func renderWorkspace(w io.Writer, ws *api.Workspace) {
-	fmt.Fprintf(w, "Workspace ID: %s\nEnvironment: %s\nState: %s\nWorkspace: %s\n", ws.WorkspaceID, ws.Environment, ws.State, ws.WorkspacePath)
+	field(w, "Workspace ID", ws.WorkspaceID)
+	field(w, "Name", ws.Name)
+	field(w, "Labels", labelList(ws.Labels))
+	fmt.Fprintf(w, "Environment: %s\nState: %s\nWorkspace: %s\n", ws.Environment, ws.State, ws.WorkspacePath)
 	renderSeed(w, &ws.WorkspaceSeed)
 	field(w, "Execution mode", string(ws.ExecutionMode))
 	fmt.Fprintf(w, "Resources: vcpu_count=%d mem_mib=%d disk_mib=%d pid_limit=%d\n", ws.VCPUCount, ws.MemMiB, ws.DiskMiB, ws.PIDLimit)
@@ -27,6 +34,15 @@ func renderWorkspace(w io.Writer, ws *api.Workspace) {
 	}
 	field(w, "Disk", size(ws.DiskBytes))
 	renderRecovery(w, ws.Recovery)
+}
+
+// labelList writes labels in the order of their keys, as flags take them.
+func labelList(labels map[string]string) string {
+	var words []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		words = append(words, shellQuote(key+"="+labels[key]))
+	}
+	return strings.Join(words, " ")
 }
 
 func renderSeed(w io.Writer, s *api.WorkspaceSeed) {
@@ -61,9 +77,9 @@ func renderRecovery(w io.Writer, r *api.Recovery) {
 
 func renderWorkspaces(w io.Writer, list *api.WorkspaceList) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "WORKSPACE_ID\tENVIRONMENT\tSTATE\tEXECUTION_MODE\tCOMMANDS\tRESETS\tDISK\tLAST_ACTIVITY\tEXPIRES")
+	fmt.Fprintln(tw, "WORKSPACE_ID\tNAME\tENVIRONMENT\tSTATE\tEXECUTION_MODE\tCOMMANDS\tRESETS\tDISK\tLAST_ACTIVITY\tEXPIRES")
 	for _, ws := range list.Workspaces {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", ws.WorkspaceID, ws.Environment, ws.State, ws.ExecutionMode,
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", ws.WorkspaceID, cmp.Or(ws.Name, "-"), ws.Environment, ws.State, ws.ExecutionMode,
 			ws.CommandCount, ws.ResetCount, bytes(ws.DiskBytes), stamp(ws.LastActivityAt), stampOr(ws.ExpiresAt, "never"))
 	}
 	tw.Flush()

@@ -164,9 +164,9 @@ func TestWorkspaceCommands(t *testing.T) {
 		{"workspace status ws-9", run{125, "", "pyro: workspace ws-9 does not exist\nhint: pyro workspace list\n"}},
 		{"workspace status ws-lost", run{0, started + "Recovery pending: the sandbox was lost (out of memory) at " + stamp + "; will come back from the autosave of " + stamp + " with its next use\n", ""}},
 		{"workspace status ws-recovered", run{0, started + "Recovered: the sandbox was lost (host restart) at " + stamp + "; came back from the baseline of " + stamp + " at " + stamp + "\n", ""}},
-		{"workspace list", run{0, "WORKSPACE_ID  ENVIRONMENT  STATE    EXECUTION_MODE  COMMANDS  RESETS  DISK    LAST_ACTIVITY         EXPIRES\n" +
-			"ws-1          debian:12    started  guest_gvisor    3         0       1.5KiB  " + stamp + "  never\n" +
-			"ws-2          debian:12    stopped  guest_gvisor    3         2       1.5KiB  " + stamp + "  " + stamp + "\n", ""}},
+		{"workspace list", run{0, "WORKSPACE_ID  NAME  ENVIRONMENT  STATE    EXECUTION_MODE  COMMANDS  RESETS  DISK    LAST_ACTIVITY         EXPIRES\n" +
+			"ws-1          -     debian:12    started  guest_gvisor    3         0       1.5KiB  " + stamp + "  never\n" +
+			"ws-2          -     debian:12    stopped  guest_gvisor    3         2       1.5KiB  " + stamp + "  " + stamp + "\n", ""}},
 		{"workspace reset ws-2", run{0, "Workspace ID: ws-2\nRestored: baseline\nState: stopped\nExecution mode: guest_gvisor\nReset count: 2\nLast reset: " + stamp + "\n", ""}},
 		{"workspace reset ws-2 --snapshot before", run{0, "Workspace ID: ws-2\nRestored: before\nState: stopped\nExecution mode: guest_gvisor\nReset count: 2\nLast reset: " + stamp + "\n", ""}},
 		{"workspace sync push ws-1 /src", run{

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"time"
 
@@ -24,6 +25,7 @@ const headerVersion = "Pyro-Version"
 type call struct {
 	ctx     context.Context // ends when the caller goes away or the process is told to stop
 	op      *api.Operation
+	id      func(ref string) string // the id of the workspace that a request names
 	w       http.ResponseWriter
 	r       *http.Request
 	log     *slog.Logger
@@ -36,7 +38,7 @@ type call struct {
 // ServeHTTP serves one request.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(headerVersion, api.Version)
-	c := &call{ctx: r.Context(), w: w, r: r, log: s.log, begun: time.Now()}
+	c := &call{ctx: r.Context(), id: s.spaces.ID, w: w, r: r, log: s.log, begun: time.Now()}
 	name := r.PathValue("operation")
 	route, ok := s.table[name]
 	if !ok {
@@ -61,6 +63,18 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		log = log.With("vm", c.vm)
 	}
 	log.Info("call", "operation", route.op.Name, "id", subject(body), "kind", string(c.kind), "duration_ms", time.Since(c.begun).Milliseconds())
+}
+
+// decode reads the request into req. A workspace may be asked for by its name
+// wherever an id is wanted: from here on there are only ids.
+func (c *call) decode(body []byte, req any) error {
+	if err := api.DecodeRequest(body, req); err != nil {
+		return err
+	}
+	if f := reflect.ValueOf(req).Elem().FieldByName("WorkspaceID"); f.IsValid() {
+		f.SetString(c.id(f.String()))
+	}
+	return nil
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

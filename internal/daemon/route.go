@@ -27,7 +27,7 @@ func (r routes) add(op *api.Operation, serve func(*call, []byte)) {
 func handle[Req, Res any](r routes, op api.Call[Req, Res], f func(context.Context, Req) (Res, error)) {
 	r.add(op.Operation, func(c *call, body []byte) {
 		var req Req
-		if err := api.DecodeRequest(body, &req); err != nil {
+		if err := c.decode(body, &req); err != nil {
 			c.fail(err)
 			return
 		}
@@ -41,7 +41,7 @@ func handle[Req, Res any](r routes, op api.Call[Req, Res], f func(context.Contex
 func handleEvents[Req, Ev, Res any](r routes, op api.EventCall[Req, Ev, Res], f func(context.Context, Req, func(Ev)) (Res, error)) {
 	r.add(op.Operation, func(c *call, body []byte) {
 		var req Req
-		if err := api.DecodeRequest(body, &req); err != nil {
+		if err := c.decode(body, &req); err != nil {
 			c.fail(err)
 			return
 		}
@@ -56,7 +56,7 @@ func handleEvents[Req, Ev, Res any](r routes, op api.EventCall[Req, Ev, Res], f 
 func handleExec[Req any](r routes, op api.Call[Req, api.ExecResult], f func(context.Context, Req, sandbox.Stdio) (api.ExecResult, error)) {
 	r.add(op.Operation, func(c *call, body []byte) {
 		var req Req
-		if err := api.DecodeRequest(body, &req); err != nil {
+		if err := c.decode(body, &req); err != nil {
 			c.fail(err)
 			return
 		}
@@ -82,12 +82,17 @@ func (s *server) routes() routes {
 	handle(r, api.ReapExpired, noRequest(s.vms.ReapExpired))
 
 	handleEvents(r, api.CreateWorkspace, s.spaces.Create)
-	handle(r, api.ListWorkspaces, noRequest(s.spaces.List))
+	handle(r, api.ListWorkspaces, s.spaces.List)
+	handle(r, api.UpdateWorkspace, s.spaces.Update)
 	handle(r, api.StatusWorkspace, ofWorkspace(s.spaces.Status))
 	handleExec(r, api.ExecWorkspace, s.spaces.Exec)
 	handle(r, api.LogsWorkspace, s.spaces.Logs)
 	handle(r, api.PushWorkspaceSync, s.spaces.Push)
 	handle(r, api.DiffWorkspace, s.spaces.Diff)
+	handle(r, api.ListWorkspaceFiles, s.spaces.ListFiles)
+	handle(r, api.ReadWorkspaceFile, s.spaces.ReadFile)
+	handle(r, api.WriteWorkspaceFile, s.spaces.WriteFile)
+	handle(r, api.ApplyWorkspacePatch, s.spaces.ApplyPatch)
 	handle(r, api.CreateSnapshot, s.spaces.CreateSnapshot)
 	handle(r, api.ListSnapshots, ofWorkspace(s.spaces.ListSnapshots))
 	handle(r, api.DeleteSnapshot, s.spaces.DeleteSnapshot)

@@ -22,6 +22,7 @@ func (s *Server) instructions() string {
 		{ops(api.ListEnvironments.Operation), "- environment: debian:12 (with git) is a good start, debian:12-build has compilers, debian:12-base little; vm_list_environments lists all."},
 		{nil, `- command is a list of words. For pipes, && or cd: ["sh", "-c", "cd src && make"].`},
 		{nil, "- A command that exits with another code than 0 is a normal result: read exit_code, stdout and stderr. An error has kind, message and hint: do what the hint says instead of calling again."},
+		{ops(api.ReadWorkspaceFile.Operation, api.WriteWorkspaceFile.Operation, api.ApplyWorkspacePatch.Operation), "- Files of a workspace: workspace_file_read, then workspace_patch_apply for changes and workspace_file_write for new ones; nothing has to be quoted for a shell."},
 		{ops(api.ResetWorkspace.Operation, api.CreateSnapshot.Operation), "- Reset rather than repair: when an attempt failed or the system is broken, workspace_reset brings back the baseline or a snapshot within seconds; do not undo by hand. Take snapshot_create before what may go wrong."},
 		{ops(api.DiffWorkspace.Operation), "- workspace_diff shows everything that changed in /workspace as a patch. Look at it before you say that you are done."},
 		{ops(api.ExportWorkspace.Operation, api.PushWorkspaceSync.Operation), "- Only workspace_export brings files to the host, only workspace_sync_push brings later files of the host in."},

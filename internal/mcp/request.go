@@ -11,6 +11,10 @@ import (
 	"pyro/api"
 )
 
+// besideText is room for what an answer has beside a piece of a file, which has
+// the size that was asked for and must not be cut once more.
+const besideText = 1 << 10
+
 // request reads the arguments of a call: a pointer to the row's request, and
 // how much text the answer may have. Errors are of kind usage.
 func (t tool) request(arguments json.RawMessage, maxText int) (req any, limit int, err error) {
@@ -36,6 +40,9 @@ func (t tool) request(arguments json.RawMessage, maxText int) (req any, limit in
 				return nil, 0, err
 			}
 		}
+	}
+	if t.op.Name == api.ReadWorkspaceFile.Name {
+		limit += besideText
 	}
 	return req, limit, nil
 }

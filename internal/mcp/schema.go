@@ -35,7 +35,9 @@ func (t tool) inputSchema(maxText int) *jsonschema.Schema {
 	s.AdditionalProperties = nothing()
 	for _, p := range t.params {
 		property := typeSchema(p.Type, true)
-		property.Description = p.Doc
+		if !t.brief || p.Name != "workspace_id" { // which says what it is, in every tool
+			property.Description = p.Doc
+		}
 		property.Default = defaultOf(p, maxText)
 		add(s, p.Name, property, p.Required)
 	}

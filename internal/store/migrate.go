@@ -82,6 +82,10 @@ var migrations = []string{
 		limit_error  TEXT NOT NULL,
 		PRIMARY KEY (workspace, sequence)
 	) STRICT, WITHOUT ROWID`,
+
+	`ALTER TABLE workspaces ADD COLUMN name TEXT NOT NULL DEFAULT '';
+	ALTER TABLE workspaces ADD COLUMN labels TEXT NOT NULL DEFAULT '';
+	CREATE UNIQUE INDEX workspaces_name ON workspaces (name) WHERE name != ''`,
 }
 
 const createSchema = `CREATE TABLE IF NOT EXISTS schema (

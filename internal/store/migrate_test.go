@@ -35,6 +35,83 @@ var released = []string{
 	) STRICT, WITHOUT ROWID;
 	INSERT INTO schema VALUES (1, 1700000000000);
 	INSERT INTO vms VALUES ('vm-000000000001', 'debian:12', '', 'gvisor', 'created', 0, 1, 2, 512, 100, 64, 60, 1, 1700000000123, 1700000060123);`,
+
+	`CREATE TABLE schema (
+		version    INTEGER PRIMARY KEY,
+		applied_at INTEGER NOT NULL
+	) STRICT;
+	CREATE TABLE vms (
+		id                TEXT PRIMARY KEY,
+		environment       TEXT NOT NULL,
+		image_digest      TEXT NOT NULL,
+		driver            TEXT NOT NULL,
+		state             TEXT NOT NULL,
+		ephemeral         INTEGER NOT NULL,
+		allow_host_compat INTEGER NOT NULL,
+		vcpu_count        INTEGER NOT NULL,
+		mem_mib           INTEGER NOT NULL,
+		disk_mib          INTEGER NOT NULL,
+		pid_limit         INTEGER NOT NULL,
+		ttl_seconds       INTEGER NOT NULL,
+		network           INTEGER NOT NULL,
+		created_at        INTEGER NOT NULL,
+		expires_at        INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE workspaces (
+		id               TEXT PRIMARY KEY,
+		environment      TEXT NOT NULL,
+		image_digest     TEXT NOT NULL,
+		driver           TEXT NOT NULL,
+		state            TEXT NOT NULL,
+		machine          TEXT NOT NULL,
+		generation       INTEGER NOT NULL,
+		vcpu_count       INTEGER NOT NULL,
+		mem_mib          INTEGER NOT NULL,
+		disk_mib         INTEGER NOT NULL,
+		pid_limit        INTEGER NOT NULL,
+		ttl_seconds      INTEGER NOT NULL,
+		network          INTEGER NOT NULL,
+		seed_mode        TEXT NOT NULL,
+		seed_path        TEXT NOT NULL,
+		seed_entries     INTEGER NOT NULL,
+		seed_bytes       INTEGER NOT NULL,
+		disk             TEXT NOT NULL,
+		disk_source      TEXT NOT NULL,
+		saved_at         INTEGER NOT NULL,
+		commands         INTEGER NOT NULL,
+		reset_count      INTEGER NOT NULL,
+		last_reset_at    INTEGER NOT NULL,
+		last_activity_at INTEGER NOT NULL,
+		created_at       INTEGER NOT NULL,
+		expires_at       INTEGER NOT NULL,
+		recovery         TEXT NOT NULL
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE snapshots (
+		workspace  TEXT NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+		name       TEXT NOT NULL,
+		disk       TEXT NOT NULL,
+		created_at INTEGER NOT NULL,
+		size_bytes INTEGER NOT NULL,
+		PRIMARY KEY (workspace, name)
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE commands (
+		workspace    TEXT NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+		sequence     INTEGER NOT NULL,
+		argv         TEXT NOT NULL,
+		cwd          TEXT NOT NULL,
+		state        TEXT NOT NULL,
+		exit_code    INTEGER NOT NULL,
+		started_at   INTEGER NOT NULL,
+		duration_ms  INTEGER NOT NULL,
+		stdout_bytes INTEGER NOT NULL,
+		stderr_bytes INTEGER NOT NULL,
+		limit_error  TEXT NOT NULL,
+		PRIMARY KEY (workspace, sequence)
+	) STRICT, WITHOUT ROWID;
+	INSERT INTO schema VALUES (1, 1700000000000), (2, 1700000000001);
+	INSERT INTO vms VALUES ('vm-000000000001', 'debian:12', '', 'gvisor', 'created', 0, 1, 2, 512, 100, 64, 60, 1, 1700000000123, 1700000060123);
+	INSERT INTO workspaces VALUES ('ws-000000000002', 'debian:12', 'sha256:ab', 'gvisor', 'stopped', '', 1, 1, 2, 3, 4, 0, 0,
+		'empty', '', 0, 0, '', 'baseline', 0, 0, 0, 0, 1700000000123, 1700000000123, 0, '');`,
 }
 
 // TestMigrate brings a file of each released version up to date: its rows stay,
@@ -63,6 +140,9 @@ func TestMigrate(t *testing.T) {
 				}
 				if v, err := s.version(t.Context()); err != nil || v != len(migrations) {
 					t.Errorf("version %d, %v", v, err)
+				}
+				if all := workspaces(t, s); i >= 1 && (len(all) != 1 || all[0].ID != "ws-000000000002" || all[0].Name != "" || all[0].Labels != "") {
+					t.Errorf("workspaces %+v", all)
 				}
 				s.Close()
 			}

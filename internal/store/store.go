@@ -36,6 +36,8 @@
 //	│     reset_count       INTEGER
 //	│     last_reset_at, last_activity_at, created_at, expires_at   INTEGER
 //	│     recovery          TEXT, JSON of an api.Recovery; empty if none
+//	│     name              TEXT, unique unless empty
+//	│     labels            TEXT, JSON object of strings; empty if none
 //	├── snapshots           one row for each named snapshot
 //	│     workspace, name   TEXT PRIMARY KEY
 //	│     disk              TEXT, the saved disk

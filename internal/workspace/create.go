@@ -20,6 +20,14 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	if err := sandbox.Check(req.VCPUCount, req.MemMiB, req.Network); err != nil {
 		return api.Workspace{}, err
 	}
+	if err := checkLabels(req.Labels); err != nil {
+		return api.Workspace{}, err
+	}
+	if req.Name != "" {
+		if err := checkName(req.Name); err != nil {
+			return api.Workspace{}, err
+		}
+	}
 	driver, err := m.drivers.Wanted(req.Runtime)
 	if err != nil {
 		return api.Workspace{}, err
@@ -34,13 +42,32 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	if err := m.room(0); err != nil {
 		return api.Workspace{}, err
 	}
+	id := newID()
+	if err := m.takeName(req.Name, id); err != nil {
+		return api.Workspace{}, err
+	}
+	w, err := m.createAs(ctx, id, req, driver, seeding{source, only}, progress)
+	if err != nil {
+		m.dropUnused(req.Name, id)
+	}
+	return w, err
+}
+
+// seeding is what a workspace is to begin with.
+type seeding struct {
+	source *seed.Source // nil for nothing
+	only   *seed.Selection
+}
+
+// createAs is Create for a request that was checked, whose name is the id's.
+func (m *Manager) createAs(ctx context.Context, id string, req api.CreateWorkspaceRequest, driver runtime.Driver, from seeding, progress func(api.Progress)) (api.Workspace, error) {
 	image, err := sandbox.AcquireOrPull(ctx, m.environments, req.Environment, progress)
 	if err != nil {
 		return api.Workspace{}, err
 	}
-	row := newRow(req, driver, image)
+	row := newRow(id, req, driver, image)
 	in := newInstance(m.folder(row.ID), row, driver, image)
-	report, err := m.create(ctx, in, source, seed.Options{Strict: req.Strict, Only: only})
+	report, err := m.create(ctx, in, from.source, seed.Options{Strict: req.Strict, Only: from.only})
 	if err != nil {
 		if undone := m.destroy(in); undone != nil {
 			m.log.Error("the rest of a workspace that was not created is not removed, trying again", "workspace", in.id, "error", undone)
@@ -79,13 +106,14 @@ func openSeed(req api.CreateWorkspaceRequest) (*seed.Source, *seed.Selection, er
 	return source, only, nil
 }
 
-func newRow(req api.CreateWorkspaceRequest, driver runtime.Driver, image *sandbox.Image) store.Workspace {
+func newRow(id string, req api.CreateWorkspaceRequest, driver runtime.Driver, image *sandbox.Image) store.Workspace {
 	t := now()
 	row := store.Workspace{
-		ID: newID(), Environment: req.Environment, ImageDigest: image.Digest, Driver: driver.Name(), State: store.WorkspaceCreating,
+		ID: id, Name: req.Name, Environment: req.Environment, ImageDigest: image.Digest, Driver: driver.Name(), State: store.WorkspaceCreating,
 		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds, Network: req.Network,
 		SeedMode: string(api.SeedEmpty), DiskSource: api.Baseline, CreatedAt: t, LastActivityAt: t,
 	}
+	setLabels(&row, req.Labels)
 	if req.SeedPath != "" {
 		row.SeedPath = req.SeedPath
 	}

@@ -67,7 +67,7 @@ func (l *life) ask(ctx context.Context, method wire.Method, params, result any) 
 // guestKind takes over the kinds that a guest may give, and no other.
 func guestKind(k wire.Kind) api.Kind {
 	switch k {
-	case wire.KindUsage, wire.KindNotFound, wire.KindConflict, wire.KindExec, wire.KindTimeout, wire.KindDiskLimit, wire.KindPIDLimit:
+	case wire.KindUsage, wire.KindNotFound, wire.KindConflict, wire.KindExec, wire.KindTimeout, wire.KindDiskLimit, wire.KindPIDLimit, wire.KindUnsafe:
 		return api.Kind(k)
 	}
 	return api.KindInternal

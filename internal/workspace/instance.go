@@ -26,6 +26,7 @@ type instance struct {
 	ttl     *time.Timer // set by Manager.add; nil if it lives for ever
 
 	act, disk mutex
+	naming    sync.Mutex // held while name and labels change
 	rec       sync.Mutex // guards changes of row, which also need mu
 
 	doomed chan struct{} // closed when doom is set
@@ -309,7 +310,7 @@ func (in *instance) public() api.Workspace {
 	defer in.mu.Unlock()
 	r := in.row
 	w := api.Workspace{
-		WorkspaceID: r.ID, Environment: r.Environment, State: api.WorkspaceStopped, WorkspacePath: api.WorkspacePath,
+		WorkspaceID: r.ID, Name: r.Name, Labels: labels(r), Environment: r.Environment, State: api.WorkspaceStopped, WorkspacePath: api.WorkspacePath,
 		ExecutionMode: in.driver.Features().Mode, VCPUCount: r.VCPUCount, MemMiB: r.MemMiB, DiskMiB: r.DiskMiB, PIDLimit: r.PIDLimit,
 		Network: r.Network, TTLSeconds: r.TTLSeconds, ExpiresAt: r.ExpiresAt, CommandCount: r.Commands,
 		WorkspaceSeed: api.WorkspaceSeed{

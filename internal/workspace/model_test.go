@@ -338,7 +338,7 @@ func undisturbed(string) error { return nil }
 
 // match finds out which of the states the workspace is in.
 func (m *model) match(candidates []modelState) modelState {
-	list, err := m.w.List(m.t.Context())
+	list, err := m.w.List(m.t.Context(), api.ListWorkspacesRequest{})
 	if err != nil {
 		m.fatalf("%v", err)
 	}

@@ -96,7 +96,7 @@ func (m *Manager) push(ctx context.Context, in *instance, l *life, source *seed.
 }
 
 // send lets the guest agent put the changes in place.
-func (m *Manager) send(ctx context.Context, l *life, changes *seed.Changes, dest string) error {
+func (m *Manager) send(ctx context.Context, l *life, changes feed.Changes, dest string) error {
 	ctx, cancel := sandbox.Joined(ctx, l.ctx)
 	defer cancel()
 	in, out := io.Pipe()

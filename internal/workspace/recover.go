@@ -190,12 +190,3 @@ func (m *Manager) Status(ctx context.Context, id string) (api.Workspace, error) 
 	in.countServices(ctx, &w)
 	return w, nil
 }
-
-// List describes all workspaces, oldest first.
-func (m *Manager) List(context.Context) (api.WorkspaceList, error) {
-	list := api.WorkspaceList{Workspaces: []api.Workspace{}}
-	for _, in := range m.all() {
-		list.Workspaces = append(list.Workspaces, in.public())
-	}
-	return list, nil
-}

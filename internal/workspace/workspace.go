@@ -40,6 +40,7 @@
 //	instance.act    held by start, stop, reset, delete: whatever changes the machine
 //	├── instance.disk   held while the disk is read or written as a whole: by saves,
 //	│                   diffs and pushes
+//	├── instance.naming held while name and labels change
 //	└── instance.rec    held while the record changes, in memory and in the store
 //	    └── Manager.mu, instance.mu   short; never held while anything waits
 //
@@ -96,6 +97,7 @@ type Manager struct {
 
 	mu         sync.Mutex
 	workspaces map[string]*instance // by id; guarded by mu
+	names      map[string]string    // ids by name, also of a workspace that is being made; guarded by mu
 }
 
 // New returns a Manager without workspaces.
@@ -103,7 +105,7 @@ func New(o Options) *Manager {
 	return &Manager{
 		store: o.Store, environments: o.Environments, drivers: sandbox.Drivers{Isolated: o.Isolated},
 		dir: o.Dir, budget: o.Budget, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		failpoint: failpoint.Hit, workspaces: map[string]*instance{},
+		failpoint: failpoint.Hit, workspaces: map[string]*instance{}, names: map[string]string{},
 	}
 }
 
@@ -137,6 +139,9 @@ func (m *Manager) add(in *instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.workspaces[in.id] = in
+	if name := in.record().Name; name != "" {
+		m.names[name] = in.id
+	}
 	in.setTTL(func() { m.expire(in) })
 }
 
@@ -144,6 +149,9 @@ func (m *Manager) forget(in *instance) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.workspaces, in.id)
+	if name := in.record().Name; m.names[name] == in.id {
+		delete(m.names, name)
+	}
 	if in.ttl != nil {
 		in.ttl.Stop()
 	}

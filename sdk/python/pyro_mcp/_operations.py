@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pyro_mcp import types
 from pyro_mcp._arguments import Command, HostPath, arguments, host_path
@@ -247,6 +247,8 @@ class Operations(Caller):
         self,
         environment: str,
         *,
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
         seed_path: HostPath | None = None,
         strict: bool = False,
         vcpu_count: int = 1,
@@ -267,6 +269,9 @@ class Operations(Caller):
         with a warning.
 
         :param environment: environment name, see pyro env list
+        :param name: a name of its own, which can stand for its id: 1 to 64 letters, digits, dots, dashes and
+            underscores, the first a letter or digit, and not beginning with ws-
+        :param labels: labels to find it by, KEY=VALUE on the command line, any number of times
         :param seed_path: folder or archive (.tar, .tar.gz, .tgz, .tar.zst) to begin with
         :param strict: fail if something of the seed cannot be copied, instead of a warning
         :param vcpu_count: number of virtual CPUs
@@ -285,6 +290,8 @@ class Operations(Caller):
         """
         request: dict[str, object] = {
             "environment": environment,
+            "name": name,
+            "labels": None if labels is None else dict(labels),
             "seed_path": host_path(seed_path),
             "strict": strict,
             "vcpu_count": vcpu_count,
@@ -299,19 +306,66 @@ class Operations(Caller):
         result: types.Workspace = self._watch("create_workspace", request, on_progress)
         return result
 
+    def list_workspaces(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> types.WorkspaceList:
+        """List the workspaces.
+
+        :param labels: only those with all of these labels, KEY=VALUE on the command line
+        :raises PyroError: of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "labels": None if labels is None else dict(labels),
+        }
+        result: types.WorkspaceList = self._call("list_workspaces", request)
+        return result
+
     def status_workspace(
         self,
         workspace_id: str,
     ) -> types.Workspace:
         """Show a workspace.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :raises PyroError: of kind not_found, or of a kind that every operation can give
         """
         request: dict[str, object] = {
             "workspace_id": workspace_id,
         }
         result: types.Workspace = self._call("status_workspace", request)
+        return result
+
+    def update_workspace(
+        self,
+        workspace_id: str,
+        *,
+        name: str | None = None,
+        clear_name: bool = False,
+        labels: Mapping[str, str] | None = None,
+        clear_labels: Sequence[str] | None = None,
+    ) -> types.Workspace:
+        """Change the name and the labels of a workspace.
+
+        A name stands for the id wherever one is asked for, and no two workspaces have the same. All of the
+        changes are made or none. Reset, snapshots and the sandbox know nothing of them.
+
+        :param workspace_id: id or name of the workspace
+        :param name: its new name
+        :param clear_name: take its name away
+        :param labels: labels to set, KEY=VALUE on the command line; the others stay
+        :param clear_labels: keys of labels to take away
+        :raises PyroError: of kind not_found, conflict, storage, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+            "name": name,
+            "clear_name": clear_name,
+            "labels": None if labels is None else dict(labels),
+            "clear_labels": None if clear_labels is None else list(clear_labels),
+        }
+        result: types.Workspace = self._call("update_workspace", request)
         return result
 
     def exec_workspace(
@@ -331,7 +385,7 @@ class Operations(Caller):
         started first. Commands may run at the same time. What they leave in the background stays, but for
         what the time limit ends.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param command: the command and its arguments; as a list, or as one string for the shell
         :param timeout_seconds: seconds after which the command is ended
         :param cwd: folder to run it in; relative to /workspace
@@ -365,7 +419,7 @@ class Operations(Caller):
         Every command since creation or the last reset with its exit code and output. Diffs, exports, shells
         and services are not in it.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param sequence: only this command
         :param last: only that many of the newest commands; 0 is all
         :param max_bytes: bytes of each stdout and stderr in the answer, the middle is left out of more; at
@@ -394,7 +448,7 @@ class Operations(Caller):
         Adds and overwrites; nothing is deleted. All or nothing: after an error the workspace is as it was.
         Only what differs from what the workspace holds is sent. The baseline stays as it is.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param source_path: folder or archive (.tar, .tar.gz, .tgz, .tar.zst) on the host
         :param dest: folder to put it in, below /workspace; made if absent
         :param strict: fail if something cannot be copied, instead of a warning
@@ -425,7 +479,7 @@ class Operations(Caller):
         patch is what `git apply` and `patch -p1` take. Binary files and changes of type are entries without a
         text. No changes are a normal result.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param from_: the older state: baseline or a snapshot's name
         :param to: the newer state: baseline or a snapshot's name; the present if absent
         :param stat: count the changed lines of each file instead of showing them
@@ -443,6 +497,143 @@ class Operations(Caller):
         result: types.Diff = self._call("diff_workspace", request)
         return result
 
+    def list_workspace_files(
+        self,
+        workspace_id: str,
+        path: str = "/workspace",
+        *,
+        recursive: bool = False,
+        cursor: str | None = None,
+        max_entries: int = 1000,
+    ) -> types.FileList:
+        """List files of a workspace.
+
+        Tells type, size, mode and time of what a folder below `/workspace` holds, in pages. Links are told,
+        not followed, but for those in the path asked for.
+
+        :param workspace_id: id or name of the workspace
+        :param path: folder or file, relative to /workspace or absolute
+        :param recursive: what is in its folders too
+        :param cursor: go on where an answer ended: its next_cursor
+        :param max_entries: entries in the answer, at most 10,000
+        :raises PyroError: of kind unsafe_content, not_found, conflict, unavailable, verification, storage,
+            sandbox_died, reset, canceled, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+            "path": path,
+            "recursive": recursive,
+            "cursor": cursor,
+            "max_entries": max_entries,
+        }
+        result: types.FileList = self._call("list_workspace_files", request)
+        return result
+
+    def read_workspace_file(
+        self,
+        workspace_id: str,
+        path: str,
+        *,
+        offset: int | None = None,
+        start_line: int | None = None,
+        max_lines: int = 0,
+        max_bytes: int = 65536,
+    ) -> types.FileContent:
+        """Read a file of a workspace.
+
+        Returns a bounded part of a file, by bytes or lines, and says when there is more. Text is given as it
+        is, other bytes as base64. Links are followed as long as they stay below `/workspace`.
+
+        :param workspace_id: id or name of the workspace
+        :param path: file, relative to /workspace or absolute
+        :param offset: byte to begin with
+        :param start_line: line to begin with, 1 is the first
+        :param max_lines: lines in the answer; 0 is no limit
+        :param max_bytes: bytes of content in the answer, at most 1 MiB
+        :raises PyroError: of kind unsafe_content, not_found, conflict, unavailable, verification, storage,
+            sandbox_died, reset, canceled, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+            "path": path,
+            "offset": offset,
+            "start_line": start_line,
+            "max_lines": max_lines,
+            "max_bytes": max_bytes,
+        }
+        result: types.FileContent = self._call("read_workspace_file", request)
+        return result
+
+    def write_workspace_file(
+        self,
+        workspace_id: str,
+        path: str,
+        *,
+        content: str,
+        encoding: types.Encoding = "utf-8",
+        mode: str | None = None,
+        create_only: bool = False,
+        expected_sha256: str | None = None,
+    ) -> types.WrittenFile:
+        """Write a file of a workspace.
+
+        Replaces the whole file, or makes it with the folders above it. Whoever reads it sees the old or the
+        new content. Mode and owner of a file that is there are kept. Links are followed as long as they stay
+        below `/workspace`. With `expected_sha256` or `create_only` nothing is lost that somebody else has
+        written meanwhile.
+
+        :param workspace_id: id or name of the workspace
+        :param path: file, relative to /workspace or absolute; folders on the way are made
+        :param content: what the file holds then, at most 8 MiB
+        :param encoding: how content is given: utf-8, base64
+        :param mode: permission bits in octal; if absent those of the file that is there, or 0644
+        :param create_only: fail if something is there already
+        :param expected_sha256: fail unless the file that is there has this hash
+        :raises PyroError: of kind disk_limit, unsafe_content, not_found, conflict, unavailable, verification,
+            storage, sandbox_died, reset, canceled, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+            "path": path,
+            "content": content,
+            "encoding": encoding,
+            "mode": mode,
+            "create_only": create_only,
+            "expected_sha256": expected_sha256,
+        }
+        result: types.WrittenFile = self._call("write_workspace_file", request)
+        return result
+
+    def apply_workspace_patch(
+        self,
+        workspace_id: str,
+        *,
+        patch: str,
+        encoding: types.Encoding = "utf-8",
+        check: bool = False,
+    ) -> types.PatchResult:
+        """Apply a unified diff to a workspace.
+
+        Takes what `git diff` writes, all of it or nothing: changed, new, deleted, renamed and copied files,
+        modes, links, and git's binary patches. Every hunk and path is checked before anything is written.
+        Lines may have moved, but must be the same.
+
+        :param workspace_id: id or name of the workspace
+        :param patch: unified diff with paths relative to /workspace behind a/ and b/, at most 8 MiB
+        :param encoding: how patch is given: utf-8, base64
+        :param check: only see whether it applies
+        :raises PyroError: of kind disk_limit, unsafe_content, not_found, conflict, unavailable, verification,
+            storage, sandbox_died, reset, canceled, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+            "patch": patch,
+            "encoding": encoding,
+            "check": check,
+        }
+        result: types.PatchResult = self._call("apply_workspace_patch", request)
+        return result
+
     def create_snapshot(
         self,
         workspace_id: str,
@@ -453,7 +644,7 @@ class Operations(Caller):
         Saves the whole disk of the sandbox, system files too, while it runs. It takes room for what differs
         from the baseline.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param snapshot_name: name of the snapshot: 1 to 64 letters, digits, dots, dashes and underscores, the
             first a letter or digit
         :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
@@ -472,7 +663,7 @@ class Operations(Caller):
     ) -> types.SnapshotList:
         """List the snapshots of a workspace.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :raises PyroError: of kind not_found, or of a kind that every operation can give
         """
         request: dict[str, object] = {
@@ -488,7 +679,7 @@ class Operations(Caller):
     ) -> types.DeletedSnapshot:
         """Delete a snapshot of a workspace.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param snapshot_name: name of the snapshot: 1 to 64 letters, digits, dots, dashes and underscores, the
             first a letter or digit
         :raises PyroError: of kind not_found, conflict, storage, or of a kind that every operation can give
@@ -512,7 +703,7 @@ class Operations(Caller):
         command log is cleared; id, baseline and snapshots stay. Calls that were running end with an error of
         kind reset. A reset that fails leaves everything as it was.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param snapshot: name of the snapshot to go back to
         :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
             reset, canceled, or of a kind that every operation can give
@@ -536,7 +727,7 @@ class Operations(Caller):
         The host path must not exist; it appears whole or not at all. Links that lead out of `/workspace` are
         never followed.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param path: file or folder; absolute below /workspace, or relative to it
         :param output_path: host path to make, which must not exist; on the command line - writes a tar to
             stdout
@@ -551,6 +742,42 @@ class Operations(Caller):
         result: types.ExportResult = self._call("export_workspace", request)
         return result
 
+    def stop_workspace(
+        self,
+        workspace_id: str,
+    ) -> types.Workspace:
+        """Save a workspace and end its sandbox.
+
+        Frees its memory; its disk is kept. Running commands are ended. The next use starts it again.
+
+        :param workspace_id: id or name of the workspace
+        :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
+            reset, canceled, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+        }
+        result: types.Workspace = self._call("stop_workspace", request)
+        return result
+
+    def start_workspace(
+        self,
+        workspace_id: str,
+    ) -> types.Workspace:
+        """Start a stopped workspace.
+
+        Every use of a stopped workspace does that by itself. Starting a started one is not an error.
+
+        :param workspace_id: id or name of the workspace
+        :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
+            reset, canceled, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+        }
+        result: types.Workspace = self._call("start_workspace", request)
+        return result
+
     def delete_workspace(
         self,
         workspace_id: str,
@@ -559,7 +786,7 @@ class Operations(Caller):
 
         Ends the sandbox and whatever runs in it, and frees everything.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :raises PyroError: of kind not_found, storage, or of a kind that every operation can give
         """
         request: dict[str, object] = {
@@ -583,7 +810,7 @@ class Operations(Caller):
         when pyro's background process is replaced. What is written to the terminal is kept in a buffer that
         is read by cursor. Reset, stop and delete of the workspace close it.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param cwd: folder to start in; relative to /workspace
         :param cols: columns of the terminal
         :param rows: rows of the terminal
@@ -618,7 +845,7 @@ class Operations(Caller):
         Returns what stands behind the cursor, at most `max_chars` bytes; `next_cursor` is where the next read
         goes on. The newest 8 MiB are kept; `dropped_bytes` says how much of what was asked for is gone.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param shell_id: id of the shell
         :param cursor: where to read from: 0 is the beginning, next_cursor of the last read goes on
         :param max_chars: bytes of output to return at most; at most 1 MiB
@@ -653,7 +880,7 @@ class Operations(Caller):
 
         Control characters work as on a keyboard: `\\u0003` is Ctrl-C.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param shell_id: id of the shell
         :param input: what to type; may be empty, to press return only
         :param append_newline: press return behind it
@@ -678,7 +905,7 @@ class Operations(Caller):
     ) -> types.Shell:
         """Send a signal to what runs in a shell.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param shell_id: id of the shell
         :param signal_name: INT, TERM, HUP, QUIT, KILL, USR1, USR2, TSTP or CONT; INT, QUIT and TSTP go to
             what runs in the foreground, the others to all of the session
@@ -702,7 +929,7 @@ class Operations(Caller):
 
         Hangs up, and kills what does not end of that. Its output is gone.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param shell_id: id of the shell
         :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
             reset, canceled, or of a kind that every operation can give
@@ -738,7 +965,7 @@ class Operations(Caller):
         and leaves nothing running. A service of the same name that does not run any more is replaced. Reset,
         stop and delete of the workspace end it.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param service_name: name of the service: 1 to 64 letters, digits, dots, dashes and underscores, the
             first a letter or digit
         :param command: the command and its arguments; as a list, or as one string for the shell
@@ -780,7 +1007,7 @@ class Operations(Caller):
     ) -> types.ServiceList:
         """List the services of a workspace.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
             reset, canceled, or of a kind that every operation can give
         """
@@ -797,7 +1024,7 @@ class Operations(Caller):
     ) -> types.Service:
         """Show a service.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param service_name: name of the service
         :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
             reset, canceled, or of a kind that every operation can give
@@ -823,7 +1050,7 @@ class Operations(Caller):
 
         The newest 8 MiB of its output are kept, of all its starts.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param service_name: name of the service
         :param tail_lines: only so many of the newest lines
         :param cursor: read from here on, and not the newest lines; next_cursor of an earlier answer
@@ -853,7 +1080,7 @@ class Operations(Caller):
         Sends SIGTERM to all its processes, and SIGKILL to those that are left after 5 seconds. Stopping one
         that has ended is not an error.
 
-        :param workspace_id: id of the workspace
+        :param workspace_id: id or name of the workspace
         :param service_name: name of the service
         :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
             reset, canceled, or of a kind that every operation can give

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
+Encoding = Literal["utf-8", "base64"]
 RestartPolicy = Literal["no", "on-failure"]
 Runtime = Literal["auto", "vm", "gvisor"]
 
@@ -320,6 +321,76 @@ class ExportResult(_ExportResultRequired, total=False):
     warnings_dropped: int
 
 
+class _FileContentRequired(TypedDict):
+    #: id of the workspace
+    workspace_id: str
+    #: the file, relative to /workspace, links in the path followed
+    path: str
+    #: bytes of the whole file
+    size: int
+    #: permission bits in octal: 0644
+    mode: str
+    #: when it was last changed
+    modified_at: str
+    #: byte that content begins with
+    offset: int
+    #: byte behind content: the offset of the next read
+    next_offset: int
+    #: utf-8, or base64 if the bytes are not text
+    encoding: str
+    #: the file has more behind content
+    truncated: bool
+    #: the bytes, in the encoding
+    content: str
+
+
+class FileContent(_FileContentRequired, total=False):
+    """Of Pyro.read_workspace_file."""
+
+    #: hash of the file, if content is all of it: what expected_sha256 of a write compares
+    sha256: str
+
+
+class _FileEntryRequired(TypedDict):
+    #: relative to /workspace, . for itself; invalid UTF-8 replaced
+    path: str
+    #: file, directory, symlink, fifo, socket, char_device or block_device
+    artifact_type: str
+    #: bytes of a file or of a link's target
+    size: int
+    #: permission bits in octal: 0644
+    mode: str
+    #: when it was last changed
+    modified_at: str
+
+
+class FileEntry(_FileEntryRequired, total=False):
+    """Of FileList."""
+
+    #: the path's bytes, if they are not UTF-8
+    path_base64: str
+    #: where a link points, invalid UTF-8 replaced; it is not followed
+    link_target: str
+
+
+class _FileListRequired(TypedDict):
+    #: id of the workspace
+    workspace_id: str
+    #: what was listed, links in the path followed
+    path: str
+    #: its entries in the order of the bytes of their names, folders before what is in them
+    entries: list[FileEntry]
+    #: there are more entries
+    truncated: bool
+
+
+class FileList(_FileListRequired, total=False):
+    """Of Pyro.list_workspace_files."""
+
+    #: the cursor that goes on behind the last entry
+    next_cursor: str
+
+
 class LogChunk(TypedDict):
     """Of ServiceLog."""
 
@@ -351,6 +422,32 @@ class Package(TypedDict):
     arch: str
     #: SHA-256 of the .deb file, hexadecimal
     sha256: str
+
+
+class PatchResult(TypedDict):
+    """Of Pyro.apply_workspace_patch."""
+
+    #: id of the workspace
+    workspace_id: str
+    #: false if it was only checked
+    applied: bool
+    #: paths that are changed
+    file_count: int
+    #: the paths, in the order of their bytes
+    files: list[PatchedFile]
+
+
+class PatchedFile(TypedDict):
+    """Of PatchResult."""
+
+    #: relative to /workspace; invalid UTF-8 replaced
+    path: str
+    #: added, modified, deleted or type_changed
+    status: str
+    #: lines that are new
+    lines_added: int
+    #: lines that are gone
+    lines_deleted: int
 
 
 class _ProgressRequired(TypedDict):
@@ -521,6 +618,10 @@ class _ResetResultRequired(TypedDict):
 class ResetResult(_ResetResultRequired, total=False):
     """Of Pyro.reset_workspace."""
 
+    #: its name, if it has one
+    name: str
+    #: its labels
+    labels: dict[str, str]
     #: when it will be deleted; absent if never
     expires_at: str
     #: when it was last reset
@@ -803,8 +904,13 @@ class _WorkspaceRequired(TypedDict):
 
 
 class Workspace(_WorkspaceRequired, total=False):
-    """Of Pyro.create_workspace, Pyro.status_workspace."""
+    """Of Pyro.create_workspace, WorkspaceList, Pyro.status_workspace, Pyro.update_workspace,
+    Pyro.stop_workspace, Pyro.start_workspace."""
 
+    #: its name, if it has one
+    name: str
+    #: its labels
+    labels: dict[str, str]
     #: when it will be deleted; absent if never
     expires_at: str
     #: when it was last reset
@@ -819,6 +925,13 @@ class Workspace(_WorkspaceRequired, total=False):
     warnings: list[Warning]
     #: warnings beyond the first 1,000
     warnings_dropped: int
+
+
+class WorkspaceList(TypedDict):
+    """Of Pyro.list_workspaces."""
+
+    #: the workspaces, oldest first
+    workspaces: list[Workspace]
 
 
 class _WorkspaceSeedRequired(TypedDict):
@@ -839,6 +952,23 @@ class WorkspaceSeed(_WorkspaceSeedRequired, total=False):
     seed_path: str
 
 
+class WrittenFile(TypedDict):
+    """Of Pyro.write_workspace_file."""
+
+    #: id of the workspace
+    workspace_id: str
+    #: the file, relative to /workspace, links in the path followed
+    path: str
+    #: whether it is new
+    created: bool
+    #: its bytes
+    size: int
+    #: permission bits in octal: 0644
+    mode: str
+    #: its hash
+    sha256: str
+
+
 __all__ = [
     "Cleanup",
     "ClosedShell",
@@ -849,14 +979,20 @@ __all__ = [
     "Diff",
     "DiffEntry",
     "DiffSummary",
+    "Encoding",
     "Environment",
     "EnvironmentList",
     "Error",
     "ExecResult",
     "ExportResult",
+    "FileContent",
+    "FileEntry",
+    "FileList",
     "LogChunk",
     "NetworkInfo",
     "Package",
+    "PatchResult",
+    "PatchedFile",
     "Progress",
     "PruneResult",
     "PrunedItem",
@@ -878,5 +1014,7 @@ __all__ = [
     "VM",
     "Warning",
     "Workspace",
+    "WorkspaceList",
     "WorkspaceSeed",
+    "WrittenFile",
 ]
