@@ -129,6 +129,7 @@ func (w *jsonWorld) workspaces(t *testing.T) {
 	w.answer(t, "create_snapshot", "workspace", "snapshot", "create", ws, "two")
 	w.answer(t, "list_snapshots", "workspace", "snapshot", "list", ws)
 	w.answer(t, "export_workspace", "workspace", "export", ws, "main.txt", "--output", "exported.txt")
+	w.files(t, ws)
 	w.shells(t, ws)
 	w.services(t, ws)
 	w.answer(t, "reset_workspace", "workspace", "reset", ws, "--snapshot", "two")
@@ -136,8 +137,21 @@ func (w *jsonWorld) workspaces(t *testing.T) {
 	w.answer(t, "status_workspace", "workspace", "status", ws)
 	w.answer(t, "stop_workspace", "workspace", "stop", ws)
 	w.answer(t, "start_workspace", "workspace", "start", ws)
-	w.answer(t, "list_workspaces", "workspace", "list")
+	w.answer(t, "update_workspace", "workspace", "update", ws, "--name", "named", "--label", "a=b")
+	w.answer(t, "list_workspaces", "workspace", "list", "--label", "a=b")
 	w.answer(t, "delete_workspace", "workspace", "delete", ws)
+}
+
+func (w *jsonWorld) files(t *testing.T, ws string) {
+	w.answer(t, "list_workspace_files", "workspace", "file", "list", ws, "--recursive")
+	w.answer(t, "list_workspace_files", "workspace", "file", "list", ws, "--max-entries", "1")
+	w.answer(t, "read_workspace_file", "workspace", "file", "read", ws, "main.txt")
+	w.answer(t, "read_workspace_file", "workspace", "file", "read", ws, "binary")
+	w.answer(t, "write_workspace_file", "workspace", "file", "write", ws, "new/file", "--content", "x")
+	write(t, filepath.Join(w.work, "change.patch"), "--- a/main.txt\n+++ b/main.txt\n@@ -1 +1 @@\n-two\n+three\n")
+	w.answer(t, "apply_workspace_patch", "workspace", "patch", "apply", ws, "--check", "--from-file", "change.patch")
+	w.answer(t, "apply_workspace_patch", "workspace", "patch", "apply", ws, "--from-file", "change.patch")
+	w.answer(t, "error", "workspace", "patch", "apply", ws, "--from-file", "change.patch")
 }
 
 func (w *jsonWorld) shells(t *testing.T, ws string) {

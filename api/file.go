@@ -81,7 +81,7 @@ type FileContent struct {
 type WriteFileRequest struct {
 	WorkspaceID    string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
 	Path           string   `json:"path" cli:"PATH,arg" doc:"file, relative to /workspace or absolute; folders on the way are made"`
-	Content        string   `json:"content" cli:"-,empty" doc:"what the file holds then, at most 8 MiB"`
+	Content        string   `json:"content" cli:"-,empty" doc:"the whole content, at most 8 MiB"`
 	Encoding       Encoding `json:"encoding,omitempty" cli:"-" default:"utf-8" doc:"how content is given"`
 	Mode           string   `json:"mode,omitempty" cli:"mode" doc:"permission bits in octal; if absent those of the file that is there, or 0644"`
 	CreateOnly     bool     `json:"create_only,omitempty" cli:"create-only" doc:"fail if something is there already"`
@@ -101,7 +101,7 @@ type WrittenFile struct {
 // ApplyPatchRequest changes files of a workspace by a patch.
 type ApplyPatchRequest struct {
 	WorkspaceID string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
-	Patch       string   `json:"patch" cli:"-,empty" doc:"unified diff with paths relative to /workspace behind a/ and b/, at most 8 MiB"`
+	Patch       string   `json:"patch" cli:"-,empty" doc:"unified diff with paths relative to /workspace behind a/ and b/"`
 	Encoding    Encoding `json:"encoding,omitempty" cli:"-" default:"utf-8" doc:"how patch is given"`
 	Check       bool     `json:"check,omitempty" cli:"check" doc:"only see whether it applies"`
 }
@@ -149,7 +149,7 @@ var (
 	ApplyWorkspacePatch = call[ApplyPatchRequest, PatchResult](Operation{
 		Name: "apply_workspace_patch", CLI: "workspace patch apply", MCP: "workspace_patch_apply", Python: "apply_workspace_patch", Group: "Files",
 		Summary: "Apply a unified diff to a workspace",
-		Doc: "Takes what `git diff` writes, all of it or nothing: changed, new, deleted, renamed and copied files, modes, links, and git's binary patches. " +
+		Doc: "Takes what `git diff` writes, all of it or nothing. Files may be changed, new, deleted, renamed or copied, modes and links too, and git's binary patches are taken. " +
 			"Every hunk and path is checked before anything is written. Lines may have moved, but must be the same.",
 		Effect: Changes, Errors: append([]Kind{KindDiskLimit}, fileErrors...), Example: "pyro workspace patch apply ws-0123456789ab --check",
 	})

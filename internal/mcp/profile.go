@@ -52,7 +52,7 @@ func Profiles() []Profile {
 				api.PushWorkspaceSync.MCP:   {"workspace_id", "source_path", "dest"},
 				api.ListWorkspaces.MCP:      {},
 				api.ReadWorkspaceFile.MCP:   {"workspace_id", "path", "start_line", "max_lines"},
-				api.WriteWorkspaceFile.MCP:  {"workspace_id", "path", "content", "create_only", "expected_sha256"},
+				api.WriteWorkspaceFile.MCP:  {"workspace_id", "path", "content", "expected_sha256"},
 				api.ApplyWorkspacePatch.MCP: {"workspace_id", "patch"},
 				api.RunInVM.MCP:             runFields,
 			},

@@ -584,7 +584,7 @@ class Operations(Caller):
 
         :param workspace_id: id or name of the workspace
         :param path: file, relative to /workspace or absolute; folders on the way are made
-        :param content: what the file holds then, at most 8 MiB
+        :param content: the whole content, at most 8 MiB
         :param encoding: how content is given: utf-8, base64
         :param mode: permission bits in octal; if absent those of the file that is there, or 0644
         :param create_only: fail if something is there already
@@ -614,12 +614,12 @@ class Operations(Caller):
     ) -> types.PatchResult:
         """Apply a unified diff to a workspace.
 
-        Takes what `git diff` writes, all of it or nothing: changed, new, deleted, renamed and copied files,
-        modes, links, and git's binary patches. Every hunk and path is checked before anything is written.
-        Lines may have moved, but must be the same.
+        Takes what `git diff` writes, all of it or nothing. Files may be changed, new, deleted, renamed or
+        copied, modes and links too, and git's binary patches are taken. Every hunk and path is checked before
+        anything is written. Lines may have moved, but must be the same.
 
         :param workspace_id: id or name of the workspace
-        :param patch: unified diff with paths relative to /workspace behind a/ and b/, at most 8 MiB
+        :param patch: unified diff with paths relative to /workspace behind a/ and b/
         :param encoding: how patch is given: utf-8, base64
         :param check: only see whether it applies
         :raises PyroError: of kind disk_limit, unsafe_content, not_found, conflict, unavailable, verification,

@@ -141,6 +141,49 @@ class Operations(Folders):
                     self.fails("usage", pyro.create_workspace, ENVIRONMENT, seed_path=seed_path, seed_files=files)
         self.assertEqual(json.loads(self.cli("workspace", "list", "--json")), {"workspaces": []})
 
+    def test_files(self) -> None:
+        pyro = self.pyro()
+        id = pyro.create_workspace(ENVIRONMENT, name="python-files", labels={"suite": "files"})["workspace_id"]
+        self.addCleanup(self.delete, id)
+        found = pyro.list_workspaces(labels={"suite": "files"})["workspaces"]
+        self.assertEqual([(w["workspace_id"], w.get("name")) for w in found], [(id, "python-files")])
+        self.assertEqual(pyro.list_workspaces(labels={"suite": "none"})["workspaces"], [])
+
+        written = pyro.write_workspace_file("python-files", "src/a.txt", content="one\ntwo\n")
+        self.assertEqual((written["created"], written["path"], written["size"], written["mode"]), (True, "src/a.txt", 8, "0644"))
+        read = pyro.read_workspace_file(id, "src/a.txt")
+        self.assertEqual((read["content"], read["encoding"], read["truncated"]), ("one\ntwo\n", "utf-8", False))
+        self.assertEqual(read.get("sha256"), written["sha256"])
+        self.assertEqual(pyro.read_workspace_file(id, "src/a.txt", start_line=2)["content"], "two\n")
+        self.fails("conflict", pyro.write_workspace_file, id, "src/a.txt", content="x", create_only=True)
+        self.fails("conflict", pyro.write_workspace_file, id, "src/a.txt", content="x", expected_sha256="0" * 64)
+        pyro.write_workspace_file(id, "bin", content="AAH/", encoding="base64")
+        self.assertEqual(pyro.read_workspace_file(id, "bin")["content"], "AAH/")
+        self.fails("unsafe_content", pyro.read_workspace_file, id, self.link_out(id))
+
+        patch = "--- a/src/a.txt\n+++ b/src/a.txt\n@@ -1,2 +1,2 @@\n one\n-two\n+three\n"
+        self.assertFalse(pyro.apply_workspace_patch(id, patch=patch, check=True)["applied"])
+        applied = pyro.apply_workspace_patch(id, patch=patch)
+        self.assertEqual([(f["path"], f["status"]) for f in applied["files"]], [("src/a.txt", "modified")])
+        self.fails("conflict", pyro.apply_workspace_patch, id, patch=patch)
+        listed = pyro.list_workspace_files(id, recursive=True)
+        names = [(f["path"], f["artifact_type"]) for f in listed["entries"]]
+        self.assertEqual(names, [("bin", "file"), ("out", "symlink"), ("src", "directory"), ("src/a.txt", "file")])
+        first = pyro.list_workspace_files(id, max_entries=1)
+        self.assertTrue(first["truncated"])
+        rest = pyro.list_workspace_files(id, cursor=first.get("next_cursor"))
+        self.assertEqual([f["path"] for f in rest["entries"]], ["out", "src"])
+
+        self.assertEqual(pyro.stop_workspace(id)["state"], "stopped")
+        self.assertEqual(pyro.start_workspace(id)["state"], "started")
+        updated = pyro.update_workspace(id, clear_name=True, labels={"more": "1"}, clear_labels=["suite"])
+        self.assertEqual((updated.get("name"), updated.get("labels")), (None, {"more": "1"}))
+        self.fails("not_found", pyro.status_workspace, "python-files")
+
+    def link_out(self, id: str) -> str:
+        self.pyro().exec_workspace(id, command=["ln", "-s", "/etc/passwd", "out"])
+        return "out"
+
     def test_workspace_of_a_block(self) -> None:
         pyro = self.pyro()
         events: list[types.Progress] = []
