@@ -97,6 +97,10 @@ bench: build bench-program $(TOOLS)/runsc ## Compare with raw runsc and others, 
 bench-workspaces: build bench-program $(TOOLS)/runsc ## Compare workspaces with raw runsc, git and tar, likewise (25 minutes)
 	$(BENCH_RUN) -workspaces $(BENCHARGS)
 
+.PHONY: bench-shells
+bench-shells: build bench-program $(TOOLS)/runsc ## Compare shells with raw runsc, likewise (3 minutes)
+	$(BENCH_RUN) -shells $(BENCHARGS)
+
 .PHONY: bench-environments
 bench-environments: build bench-program ## Compare cold builds of the environments with mmdebstrap, likewise
 	$(BENCH_RUN) -environments $(BENCHARGS)

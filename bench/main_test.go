@@ -9,6 +9,7 @@
 //
 //	make bench                 gVisor's own runsc, bubblewrap, plain processes
 //	make bench-workspaces      the same, git and tar, with what lives in workspaces
+//	make bench-shells          gVisor's own runsc, at a terminal
 //	make bench-environments    mmdebstrap; takes minutes
 //
 // # Terms
@@ -48,6 +49,7 @@ import (
 var (
 	compareFlag = flag.Bool("compare", false, "run the comparisons instead of tests and benchmarks")
 	spacesFlag  = flag.Bool("workspaces", false, "run the comparisons of workspaces instead")
+	shellsFlag  = flag.Bool("shells", false, "run the comparisons of shells instead")
 	buildFlag   = flag.Bool("environments", false, "run the comparison of environment builds instead")
 	docFlag     = flag.String("doc", "", "document whose tables are replaced; \"\" only prints them")
 	roundsFlag  = flag.Int("rounds", 0, "rounds of each contest; 0 is each one's own number")
@@ -66,6 +68,8 @@ func TestMain(m *testing.M) {
 			done <- report(runComparisons(ctx))
 		case *spacesFlag:
 			done <- report(runWorkspaces(ctx))
+		case *shellsFlag:
+			done <- report(runShells(ctx))
 		case *buildFlag:
 			done <- report(runBuilds(ctx))
 		default:

@@ -31,6 +31,14 @@ func duration(v float64) string {
 	return fmt.Sprintf("%.1f ms", v*1e3)
 }
 
+// fine is duration for what takes less than a millisecond or a few.
+func fine(v float64) string {
+	if v < 10e-3 {
+		return fmt.Sprintf("%.2f ms", v*1e3)
+	}
+	return duration(v)
+}
+
 func megabytes(v float64) string { return fmt.Sprintf("%.1f MB", v/1e6) }
 
 // target is what pyro wants to reach: a ratio to the other contender, or a
