@@ -119,6 +119,9 @@ func (m *Manager) ReadShell(ctx context.Context, req api.ReadShellRequest) (api.
 	err := m.withShell(req.WorkspaceID, req.ShellID, func(in *instance, l *life) error {
 		var err error
 		out, err = in.readShell(ctx, l, req)
+		if api.KindOf(err) == api.KindUsage { // only a cursor can be wrong here
+			return api.AsError(err).WithHint("read from 0 on, or from the next_cursor of the last read")
+		}
 		return err
 	})
 	return out, err
