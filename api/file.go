@@ -122,7 +122,7 @@ type PatchResult struct {
 	Files       []PatchedFile `json:"files" doc:"the paths, in the order of their bytes"`
 }
 
-var fileErrors = append([]Kind{KindUnsafe}, workspaceErrors...)
+var fileErrors = append([]Kind{KindUnsafe, KindUnsupported}, workspaceErrors...)
 
 // The operations on single files of a workspace.
 var (

@@ -29,7 +29,9 @@ func (g *guest) answer(ctx context.Context, call wire.Call) (any, error) {
 	case wire.KillSession:
 		return with(call, func(p wire.KillSessionParams) (any, error) { return struct{}{}, process.KillSession(p.PID, g.kill) })
 	case wire.FileList, wire.FileStat, wire.FileRead, wire.Unpack:
-		return g.answerFile(ctx, call)
+		if g.files != nil {
+			return g.answerFile(ctx, call)
+		}
 	case wire.ShellOpen, wire.ShellList, wire.ShellRead, wire.ShellWrite, wire.ShellResize, wire.ShellSignal, wire.ShellClose:
 		if g.shells != nil {
 			return g.answerShell(ctx, call)
@@ -45,7 +47,17 @@ func (g *guest) answer(ctx context.Context, call wire.Call) (any, error) {
 // workspace is the folder that the file operations are about.
 const workspace = "/workspace"
 
+// maxFileCalls is how many calls about files run at the same time. Each may take
+// some megabytes, or for ever, if the guest has mounted something odd.
+const maxFileCalls = 4
+
 func (g *guest) answerFile(ctx context.Context, call wire.Call) (any, error) {
+	select {
+	case g.files <- struct{}{}:
+		defer func() { <-g.files }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	root := file.Root{Path: workspace}
 	switch call.Method {
 	case wire.FileList:
@@ -53,9 +65,7 @@ func (g *guest) answerFile(ctx context.Context, call wire.Call) (any, error) {
 	case wire.FileStat:
 		return with(call, root.Stat)
 	case wire.FileRead:
-		return with(call, func(p wire.FileReadParams) (any, error) {
-			return late(func() (any, error) { return root.Read(p) }), nil
-		})
+		return with(call, root.Read)
 	}
 	return with(call, func(p wire.UnpackParams) (any, error) {
 		return unpack.Do(ctx, unpack.Options{Root: workspace}, bytes.NewReader(p.Stream)), nil

@@ -32,7 +32,7 @@ const spareThreads = 6
 // runInit is the life of process 1. It returns only if it cannot serve.
 func runInit(pidLimit int) int {
 	detachStdio()
-	g := &guest{kill: syscall.Kill}
+	g := &guest{kill: syscall.Kill, files: make(chan struct{}, maxFileCalls)}
 	g.problem("folder /workspace", os.MkdirAll("/workspace", 0o755))
 	g.problem("folder /tmp", diskTmp())
 	g.problem("shells and services", g.supervise())
@@ -163,8 +163,9 @@ type guest struct {
 	pids     *pidCgroup
 	problems []string
 	kill     process.Kill
-	shells   *shell.Set   // nil if there can be none
-	services *service.Set // nil if there can be none
+	files    chan struct{} // holds one for each call about files that runs; nil if there can be none
+	shells   *shell.Set    // nil if there can be none
+	services *service.Set  // nil if there can be none
 }
 
 func (g *guest) problem(what string, err error) {

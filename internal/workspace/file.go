@@ -17,7 +17,8 @@ import (
 	"pyro/internal/agent/wire"
 )
 
-// withFiles begins an operation on files. A stopped workspace is started.
+// withFiles begins an operation on files. A stopped workspace is started. An agent
+// of an older pyro is found out first: it would take a removal for a new file.
 func (m *Manager) withFiles(ctx context.Context, id string, f func(*instance, *life) error) error {
 	in, err := m.lookup(id)
 	if err != nil {
@@ -28,7 +29,27 @@ func (m *Manager) withFiles(ctx context.Context, id string, f func(*instance, *l
 		return err
 	}
 	defer leave()
-	return m.onMachine(ctx, in, func(l *life) error { return f(in, l) })
+	return m.onMachine(ctx, in, func(l *life) error {
+		if err := in.knowsFiles(ctx, l); err != nil {
+			return err
+		}
+		return f(in, l)
+	})
+}
+
+// knowsFiles sees that the machine's agent is one of those that list and edit
+// files: a machine that an older pyro has started has the agent of that.
+func (in *instance) knowsFiles(ctx context.Context, l *life) error {
+	var root wire.FileStatResult
+	err := l.ask(ctx, wire.FileStat, wire.FileParams{}, &root)
+	if err != nil && strings.HasSuffix(err.Error(), fmt.Sprintf("method %q is not known", wire.FileStat)) {
+		return api.Errorf(api.KindUnsupported, "the sandbox of %s was started by an older pyro and cannot do that", in.what()).
+			WithHint("save it and begin a new one: pyro workspace stop %s", in.id)
+	}
+	if err != nil {
+		return fileError(in, err)
+	}
+	return nil
 }
 
 // fileError gives an error of the agent's about a path its hint.
@@ -102,7 +123,7 @@ func decodeCursor(cursor string) ([]byte, error) {
 func fileEntry(f wire.File) api.FileEntry {
 	e := api.FileEntry{
 		Path: filePath(f.Path), ArtifactType: validText(f.Type), Size: max(f.Size, 0), Mode: octal(f.Mode),
-		ModifiedAt: guestTime(f.MTime), LinkTarget: validText(string(f.Target)),
+		ModifiedAt: fileTime(f.MTime), LinkTarget: validText(string(f.Target)),
 	}
 	if !utf8.Valid(f.Path) {
 		e.PathBase64 = base64.StdEncoding.EncodeToString(f.Path)
@@ -179,7 +200,7 @@ func (in *instance) readFile(ctx context.Context, l *life, req api.ReadFileReque
 // content makes the answer of bytes that begin at an offset of a file.
 func (in *instance) content(f wire.File, data []byte, begin int64, end bool, most int) api.FileContent {
 	c := api.FileContent{
-		WorkspaceID: in.id, Path: filePath(f.Path), Size: max(f.Size, 0), Mode: octal(f.Mode), ModifiedAt: guestTime(f.MTime), Offset: begin,
+		WorkspaceID: in.id, Path: filePath(f.Path), Size: max(f.Size, 0), Mode: octal(f.Mode), ModifiedAt: fileTime(f.MTime), Offset: begin,
 	}
 	kept := data
 	if !end {

@@ -113,7 +113,14 @@ func guestTime(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(ms).UTC()
+	return fileTime(ms)
+}
+
+// fileTime is guestTime of a file, which may well be of 1970. JSON knows the years
+// to 9999 only.
+func fileTime(ms int64) time.Time {
+	first, last := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	return time.UnixMilli(min(max(ms, first.UnixMilli()), last.UnixMilli())).UTC()
 }
 
 // exitCode passes on an exit code of the guest's telling.

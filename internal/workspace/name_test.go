@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -46,8 +47,11 @@ func testNames(t *testing.T, w *world) {
 
 	// A name that is given up can be taken, and one's own kept.
 	for _, req := range []api.UpdateWorkspaceRequest{
-		{WorkspaceID: a.WorkspaceID, Name: "web"}, {WorkspaceID: b.WorkspaceID, Name: "api"}, {WorkspaceID: b.WorkspaceID, Name: "api"},
-		{WorkspaceID: a.WorkspaceID, ClearName: true}, {WorkspaceID: b.WorkspaceID, Name: "web"},
+		{WorkspaceID: a.WorkspaceID, Name: "web"},
+		{WorkspaceID: b.WorkspaceID, Name: "api"},
+		{WorkspaceID: b.WorkspaceID, Name: "api"},
+		{WorkspaceID: a.WorkspaceID, ClearName: true},
+		{WorkspaceID: b.WorkspaceID, Name: "web"},
 	} {
 		if _, err := w.update(req); err != nil {
 			t.Errorf("%+v: %v", req, err)
@@ -72,8 +76,9 @@ func testNames(t *testing.T, w *world) {
 	}
 }
 
-func TestNamesThatMayNotBe(t *testing.T) {
-	w := newWorld(t)
+func TestNamesThatMayNotBe(t *testing.T) { inBubble(t, testNamesThatMayNotBe) }
+
+func testNamesThatMayNotBe(t *testing.T, w *world) {
 	id := w.create()
 	for _, name := range []string{"ws-0123456789ab", "ws-", "-a", ".a", "a b", "a/b", "ä", strings.Repeat("a", 65), "a\n"} {
 		_, err := w.createNamed(name, nil)
@@ -102,8 +107,9 @@ func TestNamesThatMayNotBe(t *testing.T) {
 	wantKind(t, err, api.KindNotFound)
 }
 
-func TestLabels(t *testing.T) {
-	w := newWorld(t)
+func TestLabels(t *testing.T) { inBubble(t, testLabels) }
+
+func testLabels(t *testing.T, w *world) {
 	a, err := w.createNamed("", map[string]string{"project": "x", "tier": "1"})
 	if err != nil {
 		t.Fatal(err)
@@ -131,6 +137,8 @@ func TestLabels(t *testing.T) {
 		for _, ws := range list.Workspaces {
 			ids = append(ids, ws.WorkspaceID)
 		}
+		slices.Sort(ids) // both are of the same moment
+		slices.Sort(test.want)
 		if !cmp.Equal(ids, test.want) || err != nil {
 			t.Errorf("with %v: %v, %v", test.ask, ids, err)
 		}
@@ -139,8 +147,9 @@ func TestLabels(t *testing.T) {
 
 // TestNameOfAFailedCreation: a creation that fails leaves its name free, and one
 // that goes on keeps it from others.
-func TestNameOfAFailedCreation(t *testing.T) {
-	w := newWorld(t)
+func TestNameOfAFailedCreation(t *testing.T) { inBubble(t, testNameOfAFailedCreation) }
+
+func testNameOfAFailedCreation(t *testing.T, w *world) {
 	w.failAt("create-seeded")
 	if _, err := w.createNamed("api", nil); err == nil {
 		t.Fatal("it did not fail")
@@ -152,8 +161,9 @@ func TestNameOfAFailedCreation(t *testing.T) {
 }
 
 // TestNameIsGivenOnce: of many who want the same name at once, one gets it.
-func TestNameIsGivenOnce(t *testing.T) {
-	w := newWorld(t)
+func TestNameIsGivenOnce(t *testing.T) { inBubble(t, testNameIsGivenOnce) }
+
+func testNameIsGivenOnce(t *testing.T, w *world) {
 	ids := []string{w.create(), w.create(), w.create()}
 	for range 20 {
 		var wg sync.WaitGroup

@@ -74,10 +74,10 @@ func (u *unpacker) checkConditions() error {
 		last := len(c.parts) - 1
 		at, err := w.at(c.parts[:last])
 		found := ExpectAbsent
-		switch {
-		case err == nil:
+		switch err {
+		case nil:
 			found, err = describe(at, c.parts[last], c.want)
-		case err == unix.ENOENT, err == unix.ENOTDIR, err == unix.ELOOP:
+		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP:
 			err = nil
 		}
 		if err != nil {

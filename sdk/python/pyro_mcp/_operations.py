@@ -516,8 +516,8 @@ class Operations(Caller):
         :param recursive: what is in its folders too
         :param cursor: go on where an answer ended: its next_cursor
         :param max_entries: entries in the answer, at most 10,000
-        :raises PyroError: of kind unsafe_content, not_found, conflict, unavailable, verification, storage,
-            sandbox_died, reset, canceled, or of a kind that every operation can give
+        :raises PyroError: of kind unsafe_content, unsupported, not_found, conflict, unavailable,
+            verification, storage, sandbox_died, reset, canceled, or of a kind that every operation can give
         """
         request: dict[str, object] = {
             "workspace_id": workspace_id,
@@ -550,8 +550,8 @@ class Operations(Caller):
         :param start_line: line to begin with, 1 is the first
         :param max_lines: lines in the answer; 0 is no limit
         :param max_bytes: bytes of content in the answer, at most 1 MiB
-        :raises PyroError: of kind unsafe_content, not_found, conflict, unavailable, verification, storage,
-            sandbox_died, reset, canceled, or of a kind that every operation can give
+        :raises PyroError: of kind unsafe_content, unsupported, not_found, conflict, unavailable,
+            verification, storage, sandbox_died, reset, canceled, or of a kind that every operation can give
         """
         request: dict[str, object] = {
             "workspace_id": workspace_id,
@@ -589,8 +589,8 @@ class Operations(Caller):
         :param mode: permission bits in octal; if absent those of the file that is there, or 0644
         :param create_only: fail if something is there already
         :param expected_sha256: fail unless the file that is there has this hash
-        :raises PyroError: of kind disk_limit, unsafe_content, not_found, conflict, unavailable, verification,
-            storage, sandbox_died, reset, canceled, or of a kind that every operation can give
+        :raises PyroError: of kind disk_limit, unsafe_content, unsupported, not_found, conflict, unavailable,
+            verification, storage, sandbox_died, reset, canceled, or of a kind that every operation can give
         """
         request: dict[str, object] = {
             "workspace_id": workspace_id,
@@ -622,8 +622,8 @@ class Operations(Caller):
         :param patch: unified diff with paths relative to /workspace behind a/ and b/
         :param encoding: how patch is given: utf-8, base64
         :param check: only see whether it applies
-        :raises PyroError: of kind disk_limit, unsafe_content, not_found, conflict, unavailable, verification,
-            storage, sandbox_died, reset, canceled, or of a kind that every operation can give
+        :raises PyroError: of kind disk_limit, unsafe_content, unsupported, not_found, conflict, unavailable,
+            verification, storage, sandbox_died, reset, canceled, or of a kind that every operation can give
         """
         request: dict[str, object] = {
             "workspace_id": workspace_id,
