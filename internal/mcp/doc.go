@@ -46,7 +46,8 @@
 // Stdio: one JSON-RPC message a line. What is not one is answered with an error
 // and the server lives on; stdout holds nothing else. HTTP: the streamable
 // transport at /mcp, on a loopback address without a token if need be, anywhere
-// else with one. A request must name a host that is really meant, and must not
+// else with one. What a session was sent is kept, 16 MiB of all sessions, for
+// clients whose connection broke and who ask for the rest. A request must name a host that is really meant, and must not
 // come from a page of another origin, so that no web site can talk to the server
 // through a browser.
 package mcp
