@@ -16,6 +16,10 @@
 //   - A spool needs no memory to speak of as long as the disk is not full.
 //   - Any number of goroutines may read and wait at the same time.
 //
+// What a file holds is encrypted with a key that is only in memory: a file is part
+// of the disk of a sandbox, which is saved and kept, and output may show what is
+// nobody's business. Nothing of a spool can be read when its process has ended.
+//
 // The guest's root may truncate or rewrite the files. That loses output, which
 // readers are told as a drop, and nothing else.
 package spool
@@ -35,9 +39,10 @@ const retryBytes = 16 << 10
 
 // Spool keeps the newest bytes of one stream.
 type Spool struct {
-	path string
-	size int64
-	bell bell
+	path   string
+	size   int64
+	cipher cipher
+	bell   bell
 
 	mu         sync.Mutex // guards what follows; held while the file is read or written
 	file       *os.File   // nil until the first byte
@@ -48,7 +53,7 @@ type Spool struct {
 }
 
 // New returns an empty spool of size bytes. The file is made with the first byte.
-func New(path string, size int64) *Spool { return &Spool{path: path, size: size} }
+func New(path string, size int64) *Spool { return &Spool{path: path, size: size, cipher: newCipher()} }
 
 // Write appends p. It always takes all of it.
 func (s *Spool) Write(p []byte) (int, error) {
@@ -92,7 +97,7 @@ func (s *Spool) store(at int64, p []byte) (int, error) {
 		offset := at % s.size
 		n := int(min(int64(len(p)-done), s.size-offset))
 		s.begin = max(s.begin, at+int64(n)-s.size)
-		n, err := s.file.WriteAt(p[done:done+n], offset)
+		n, err := s.file.WriteAt(s.cipher.crypt(at, p[done:done+n]), offset)
 		done += n
 		at += int64(n)
 		if err != nil {
@@ -176,6 +181,7 @@ func (s *Spool) load(at int64, p []byte) error {
 		if n == 0 && err != nil {
 			return err
 		}
+		copy(p, s.cipher.crypt(at, p[:n]))
 		p = p[n:]
 		at += int64(n)
 	}

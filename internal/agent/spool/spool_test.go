@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -232,4 +233,29 @@ func FuzzSpool(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestFileShowsNothing: what is saved of a sandbox's disk must not tell what its
+// terminals showed.
+func TestFileShowsNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out")
+	s := New(path, 64)
+	const line = "token=0123456789abcdef\n"
+	for range 20 { // round and round
+		_, _ = s.Write([]byte(line))
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range len(b) - 4 {
+			if strings.Contains(line+line, string(b[i:i+5])) {
+				t.Fatalf("the file shows %q", b[i:i+5])
+			}
+		}
+	}
+	begin, end := s.Bounds()
+	c, err := s.Read(begin, 64)
+	if want := strings.Repeat(line, 20)[begin:end]; err != nil || string(c.Data) != want {
+		t.Errorf("read %q, %v, want %q", c.Data, err, want)
+	}
 }
