@@ -44,6 +44,7 @@ type DiffEntry struct {
 	Reason       string  `json:"reason,omitempty" doc:"why there is no text: directory, special, type_changed, binary, too_large, permissions, patch_full, name or parent"`
 	LinesAdded   int     `json:"lines_added" doc:"lines that are new"`
 	LinesDeleted int     `json:"lines_deleted" doc:"lines that are gone"`
+	Redacted     bool    `json:"redacted,omitempty" doc:"the file holds a secret of the workspace, which its text shows as [REDACTED]: what the text makes is not the file"`
 }
 
 // Diff answers DiffWorkspace.
@@ -59,6 +60,7 @@ type Diff struct {
 	Patch       string      `json:"patch" doc:"the unified patch, for git apply or patch -p1; with stat and name_only what git diff prints for them; invalid UTF-8 replaced"`
 	PatchBase64 string      `json:"patch_base64,omitempty" doc:"the patch's bytes, if they are not UTF-8"`
 	PatchCut    bool        `json:"patch_cut,omitempty" doc:"texts are missing because the patch is longer than 16 MiB"`
+	Redacted    bool        `json:"redacted,omitempty" doc:"the patch shows a secret of the workspace as [REDACTED], so that it does not make the files as they are"`
 }
 
 // SnapshotRequest names a snapshot of a workspace.

@@ -135,12 +135,18 @@ func (p Param) Check(field reflect.Value) error {
 	return nil
 }
 
-// Set parses text into field, which has the parameter's type. The error is of
-// kind usage and names the parameter.
+// Set parses text into field, which has the parameter's type; one with a method
+// SetText does that itself. The error is of kind usage and names the parameter.
 func (p Param) Set(field reflect.Value, text string) error {
 	if field.Kind() == reflect.Pointer {
 		field.Set(reflect.New(field.Type().Elem()))
 		field = field.Elem()
+	}
+	if t, ok := textSetter(field); ok {
+		if err := t.SetText(text); err != nil {
+			return Errorf(KindUsage, "%s: %w", p.Name, err).WithHint("%s", AsError(err).Hint)
+		}
+		return nil
 	}
 	switch field.Kind() {
 	case reflect.String:
@@ -172,4 +178,13 @@ func (p Param) Set(field reflect.Value, text string) error {
 		return Errorf(KindInternal, "%s has type %s, which cannot be set from text", p.Name, field.Type())
 	}
 	return nil
+}
+
+// textSetter is a field that takes text in a form of its own.
+func textSetter(field reflect.Value) (t interface{ SetText(text string) error }, ok bool) {
+	if !field.CanAddr() {
+		return nil, false
+	}
+	t, ok = field.Addr().Interface().(interface{ SetText(text string) error })
+	return t, ok
 }

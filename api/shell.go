@@ -13,11 +13,12 @@ const (
 
 // OpenShellRequest opens a shell in a workspace.
 type OpenShellRequest struct {
-	WorkspaceID string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
-	Cwd         string   `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to start in; relative to /workspace"`
-	Cols        int      `json:"cols,omitempty" cli:"cols" default:"120" doc:"columns of the terminal"`
-	Rows        int      `json:"rows,omitempty" cli:"rows" default:"30" doc:"rows of the terminal"`
-	Command     []string `json:"command,omitempty" cli:"CMD,rest" doc:"what to run in the terminal instead of bash, or sh where there is no bash"`
+	WorkspaceID string    `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
+	Cwd         string    `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to start in; relative to /workspace"`
+	Cols        int       `json:"cols,omitempty" cli:"cols" default:"120" doc:"columns of the terminal"`
+	Rows        int       `json:"rows,omitempty" cli:"rows" default:"30" doc:"rows of the terminal"`
+	Command     []string  `json:"command,omitempty" cli:"CMD,rest" doc:"what to run in the terminal instead of bash, or sh where there is no bash"`
+	SecretEnv   SecretEnv `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets of the workspace that the shell gets: name to variable, empty for the same name"`
 }
 
 // ShellRequest names a shell.

@@ -44,6 +44,8 @@ type CreateWorkspaceRequest struct {
 	Runtime     Runtime           `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
 
 	SeedFiles []string `json:"seed_files,omitzero" cli:"-" doc:"only these files of the folder seed_path, by their paths below it; all if absent"`
+
+	Secrets []Secret `json:"secrets,omitempty" cli:"-" doc:"values that calls can be given by name in their environment, and that no answer, log or disk of pyro's shows; at most 64, of 256 KiB together"`
 }
 
 // WorkspaceRequest names a workspace.
@@ -98,6 +100,7 @@ type Workspace struct {
 	DiskBytes           int64             `json:"disk_bytes" doc:"what it takes on the host's disk: seed, saves, snapshots and the command log"`
 	SaveError           *Error            `json:"save_error,omitempty" doc:"why its disk could not be saved the last time; it is tried again"`
 	Recovery            *Recovery         `json:"recovery,omitempty" doc:"the last time its sandbox was lost, if it was since the last reset"`
+	Secrets             []SecretInfo      `json:"secrets" doc:"the secrets it was created with, by name; their values are never shown"`
 	Warnings            []Warning         `json:"warnings,omitempty" doc:"what of the seed is not as on the host; only in the answer to its creation"`
 	WarningsDropped     int               `json:"warnings_dropped,omitempty" doc:"warnings beyond the first 1,000"`
 }
@@ -129,10 +132,11 @@ type WorkspaceList struct {
 
 // ExecWorkspaceRequest runs a command in a workspace.
 type ExecWorkspaceRequest struct {
-	WorkspaceID    string   `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
-	Command        []string `json:"command" cli:"CMD,rest" doc:"the command and its arguments"`
-	TimeoutSeconds int      `json:"timeout_seconds,omitempty" cli:"timeout-seconds" default:"30" doc:"seconds after which the command is ended"`
-	Cwd            string   `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to run it in; relative to /workspace"`
+	WorkspaceID    string    `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
+	Command        []string  `json:"command" cli:"CMD,rest" doc:"the command and its arguments"`
+	TimeoutSeconds int       `json:"timeout_seconds,omitempty" cli:"timeout-seconds" default:"30" doc:"seconds after which the command is ended"`
+	Cwd            string    `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to run it in; relative to /workspace"`
+	SecretEnv      SecretEnv `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets of the workspace that the command gets: name to variable, empty for the same name"`
 }
 
 // CommandState says how far a command of the log has come.

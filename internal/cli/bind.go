@@ -59,6 +59,9 @@ func placeholder(p api.Param) string {
 	case "boolean":
 		return "bool"
 	}
+	if t, ok := reflect.Zero(p.Type).Interface().(interface{ Placeholder() string }); ok {
+		return t.Placeholder()
+	}
 	return strings.ToUpper(p.Flag[strings.LastIndexByte(p.Flag, '-')+1:])
 }
 

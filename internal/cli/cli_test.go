@@ -28,8 +28,14 @@ type run struct {
 // pyro runs a command line against the process of dirs.
 func pyro(t *testing.T, dirs paths.Dirs, stdin io.Reader, args ...string) run {
 	t.Helper()
+	return pyroWith(t, clienttest.Env(dirs), stdin, args...)
+}
+
+// pyroWith is pyro with the variables env.
+func pyroWith(t *testing.T, env []string, stdin io.Reader, args ...string) run {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := cli.Main(args, cli.Program{Stdin: stdin, Stdout: &stdout, Stderr: &stderr, Env: clienttest.Env(dirs), Signals: make(chan os.Signal)})
+	code := cli.Main(args, cli.Program{Stdin: stdin, Stdout: &stdout, Stderr: &stderr, Env: env, Signals: make(chan os.Signal)})
 	return run{code, stdout.String(), stderr.String()}
 }
 

@@ -13,6 +13,9 @@ import (
 // refuse it, or do all of the work itself, which it says with done.
 func (a *app) own(cmd *cobra.Command, req any) func(asJSON bool) (done bool, err error) {
 	switch req := req.(type) {
+	case *api.CreateWorkspaceRequest:
+		cmd.Flags().BoolVar(&a.idOnly, "id-only", false, "print the id and nothing else")
+		return a.ownCreate(cmd, req)
 	case *api.OpenShellRequest:
 		return a.ownOpen(cmd, req)
 	case *api.WriteShellRequest:
@@ -21,8 +24,6 @@ func (a *app) own(cmd *cobra.Command, req any) func(asJSON bool) (done bool, err
 		return ownStart(req)
 	case *api.LogsServiceRequest:
 		return a.ownLogs(cmd, req)
-	case *api.CreateWorkspaceRequest:
-		cmd.Flags().BoolVar(&a.idOnly, "id-only", false, "print the id and nothing else")
 	case *api.WriteFileRequest:
 		return a.ownWriteFile(cmd, req)
 	case *api.ApplyPatchRequest:

@@ -28,6 +28,9 @@ func (a *app) renderDiff(d *api.Diff) error {
 	if d.View == api.DiffPatch {
 		renderTextless(a.Stderr, d)
 	}
+	if d.Redacted {
+		fmt.Fprintln(a.Stderr, "warning: patch: it shows secrets of the workspace as [REDACTED] and does not make the files that hold them; export those: pyro workspace export")
+	}
 	if d.PatchCut {
 		fmt.Fprintln(a.Stderr, "warning: patch: some texts are missing because it is longer than 16 MiB")
 	}

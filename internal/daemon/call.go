@@ -29,6 +29,7 @@ type call struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	log     *slog.Logger
+	hide    func(error) error // takes out what the workspace that the call is about keeps secret
 	begun   time.Time
 	kind    api.Kind // of the error it ended with; for the log
 	vm      string   // id of the VM that a command ran in, if it got one; for the log
@@ -57,6 +58,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := s.life.cutOff(c.ctx)
 	defer cancel()
 	c.ctx = ctx
+	c.hide = s.spaces.Hider(s.spaces.ID(workspaceOf(body)))
 	route.serve(c, body)
 	log := s.log
 	if c.vm != "" {
@@ -116,7 +118,17 @@ func guard[T any](c *call, f func() (T, error)) (res T, err error) {
 				WithHint("this is a fault in pyro; its log tells more: pyro daemon status")
 		}
 	}()
-	return f()
+	res, err = f()
+	return res, c.hide(err)
+}
+
+// workspaceOf returns the id of the workspace that a request is about, or "".
+func workspaceOf(body []byte) string {
+	var req struct {
+		WorkspaceID string `json:"workspace_id"`
+	}
+	_ = json.Unmarshal(body, &req) // its handler tells what is wrong
+	return req.WorkspaceID
 }
 
 // answer sends the result or the error of a call.

@@ -97,11 +97,12 @@ func run(ctx context.Context, o Options, build func(Options, *slog.Logger) (*par
 		return err
 	}
 	defer out.Close()
-	return serve(ctx, o, slog.New(slog.NewJSONHandler(out, nil)), build)
+	hide := &hiding{}
+	return serve(ctx, o, slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{ReplaceAttr: hide.replace})), hide, build)
 }
 
-// serve is run with the lock held.
-func serve(ctx context.Context, o Options, log *slog.Logger, build func(Options, *slog.Logger) (*parts, error)) error {
+// serve is run with the lock held. hide learns what the log must not show.
+func serve(ctx context.Context, o Options, log *slog.Logger, hide *hiding, build func(Options, *slog.Logger) (*parts, error)) error {
 	begun := time.Now()
 	db, err := store.Open(ctx, o.Dirs.Database())
 	if err != nil {
@@ -121,8 +122,9 @@ func serve(ctx context.Context, o Options, log *slog.Logger, build func(Options,
 		return err
 	}
 	spaces := workspace.New(workspace.Options{
-		Store: db, Environments: p.images, Isolated: p.isolated, Dir: o.Dirs.Workspaces(), Budget: diskBudget(o.Getenv), Logger: log,
+		Store: db, Environments: p.images, Isolated: p.isolated, Dir: o.Dirs.Workspaces(), Key: o.Dirs.SecretsKey(), Budget: diskBudget(o.Getenv), Logger: log,
 	})
+	hide.from(spaces)
 	if err := spaces.Recover(ctx); err != nil {
 		log.Error("start", "error", err)
 		return err

@@ -1,11 +1,36 @@
 package daemon
 
 import (
+	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"pyro/api"
+	"pyro/internal/workspace"
 )
+
+// hiding takes out of the log what workspaces keep secret. The zero value hides
+// nothing.
+type hiding struct {
+	spaces atomic.Pointer[workspace.Manager]
+}
+
+func (h *hiding) from(spaces *workspace.Manager) { h.spaces.Store(spaces) }
+
+// replace is for slog.HandlerOptions.
+func (h *hiding) replace(_ []string, a slog.Attr) slog.Attr {
+	spaces := h.spaces.Load()
+	if spaces == nil {
+		return a
+	}
+	if kind := a.Value.Kind(); kind == slog.KindString || kind == slog.KindAny {
+		if text, shown := spaces.Hide(a.Value.String()), a.Value.String(); text != shown {
+			return slog.String(a.Key, text)
+		}
+	}
+	return a
+}
 
 // logLimit is the size in bytes at which the log is rotated: so much is kept
 // in daemon.log.1, and at most as much again is in daemon.log.

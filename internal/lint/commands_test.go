@@ -14,7 +14,7 @@ var extra = []string{"help", "version", "demo", "completion", "mcp serve", "host
 
 // everywhere are the flags that each command takes, and those that only the
 // command line has.
-var everywhere = []string{"json", "help", "version", "attach", "detach-keys", "follow", "no-newline", "id-only", "content", "from-file"}
+var everywhere = []string{"json", "help", "version", "attach", "detach-keys", "follow", "no-newline", "id-only", "content", "from-file", "secret", "secret-file"}
 
 // TestDocumentedCommands: what a document shows behind a prompt, or begins a
 // line of a code block with, is a command of this version with its flags.

@@ -4,6 +4,7 @@
 //	├── daemon.sock        the background process's socket, mode 0600
 //	├── daemon.lock        held by the background process while it lives
 //	├── daemon.log         its structured log (JSON lines), rotated to daemon.log.1
+//	├── secrets.key        encrypts the secrets of workspaces; made for the first one
 //	├── pyro.db            SQLite: vms (package store draws the schema)
 //	├── gvisor/            the gVisor driver's folder
 //	├── qemu/              the microVM driver's folder
@@ -68,6 +69,9 @@ func (d Dirs) Log() string { return filepath.Join(d.State, "daemon.log") }
 
 // Database is the SQLite file.
 func (d Dirs) Database() string { return filepath.Join(d.State, "pyro.db") }
+
+// SecretsKey is the file of the key that secrets of workspaces are sealed with.
+func (d Dirs) SecretsKey() string { return filepath.Join(d.State, "secrets.key") }
 
 // Workspaces is the folder of all workspaces.
 func (d Dirs) Workspaces() string { return filepath.Join(d.State, "workspaces") }

@@ -20,7 +20,7 @@ const (
 	deathTime = 200 * time.Millisecond
 )
 
-// Exec is one command in a machine. All fields are required but Dir and Logger.
+// Exec is one command in a machine. All fields are required but Env, Dir and Logger.
 type Exec struct {
 	Machine runtime.Machine
 	// Life ends, with the reason as cause, when the machine shall end.
@@ -29,6 +29,7 @@ type Exec struct {
 	Where       string
 	Environment string
 	Argv        []string
+	Env         []string // added to the machine's environment, KEY=VALUE
 	Dir         string
 	Timeout     time.Duration
 	// Kill ends a command that shall not go on, for the reason given.
@@ -71,7 +72,7 @@ func (r *run) run(ctx context.Context, stdio Stdio) error {
 	ctx, cancelTimeout := context.WithTimeoutCause(ctx, r.Timeout, r.timeoutError())
 	defer cancelTimeout()
 
-	p, err := r.Machine.Start(ctx, runtime.Command{Argv: r.Argv, Dir: r.Dir, Stdin: stdio.Stdin, Stdout: &r.stdout, Stderr: &r.stderr})
+	p, err := r.Machine.Start(ctx, runtime.Command{Argv: r.Argv, Env: r.Env, Dir: r.Dir, Stdin: stdio.Stdin, Stdout: &r.stdout, Stderr: &r.stderr})
 	if err != nil {
 		return r.notStarted(ctx, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"pyro/api"
 	"pyro/internal/runtime"
 	"pyro/internal/sandbox"
+	"pyro/internal/secret"
 	"pyro/internal/seed"
 	"pyro/internal/store"
 	"pyro/internal/tree"
@@ -32,6 +33,10 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	if err != nil {
 		return api.Workspace{}, err
 	}
+	all, err := secret.Read(req.Secrets)
+	if err != nil {
+		return api.Workspace{}, err
+	}
 	source, only, err := openSeed(req)
 	if err != nil {
 		return api.Workspace{}, err
@@ -46,7 +51,7 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	if err := m.takeName(req.Name, id); err != nil {
 		return api.Workspace{}, err
 	}
-	w, err := m.createAs(ctx, id, req, driver, seeding{source, only}, progress)
+	w, err := m.createAs(ctx, id, req, driver, seeding{source, only}, all, progress)
 	if err != nil {
 		m.dropUnused(req.Name, id)
 	}
@@ -60,13 +65,14 @@ type seeding struct {
 }
 
 // createAs is Create for a request that was checked, whose name is the id's.
-func (m *Manager) createAs(ctx context.Context, id string, req api.CreateWorkspaceRequest, driver runtime.Driver, from seeding, progress func(api.Progress)) (api.Workspace, error) {
+func (m *Manager) createAs(ctx context.Context, id string, req api.CreateWorkspaceRequest, driver runtime.Driver, from seeding, all []secret.Secret, progress func(api.Progress)) (api.Workspace, error) {
 	image, err := sandbox.AcquireOrPull(ctx, m.environments, req.Environment, progress)
 	if err != nil {
 		return api.Workspace{}, err
 	}
 	row := newRow(id, req, driver, image)
 	in := newInstance(m.folder(row.ID), row, driver, image)
+	in.secrets = newSecrets(all)
 	report, err := m.create(ctx, in, from.source, seed.Options{Strict: req.Strict, Only: from.only})
 	if err != nil {
 		if undone := m.destroy(in); undone != nil {
@@ -136,6 +142,9 @@ func (m *Manager) create(ctx context.Context, in *instance, source *seed.Source,
 			return seed.Report{}, storageError("folder "+dir, err)
 		}
 	}
+	if err := m.sealSecrets(in); err != nil {
+		return seed.Report{}, err
+	}
 	how.Sums = &seed.Sums{}
 	report, err := m.writeSeed(ctx, in, source, how)
 	if err != nil {
@@ -204,7 +213,7 @@ func (m *Manager) describeSeed(in *instance) error {
 		return storageError(in.what(), err)
 	}
 	m.checked.note(in.seedPath(), info)
-	mf := manifest{Created: now(), Files: map[string]fileInfo{seedFile: info}}
+	mf := manifest{Created: now(), Files: map[string]fileInfo{seedFile: info}, Secrets: len(in.secrets.all) > 0}
 	if err := writeJSON(filepath.Join(in.dir, seedInfoFile), mf); err != nil {
 		return storageError(in.what(), err)
 	}

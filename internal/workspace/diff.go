@@ -8,6 +8,7 @@ import (
 
 	"pyro/api"
 	"pyro/internal/patch"
+	"pyro/internal/redact"
 	"pyro/internal/sandbox"
 )
 
@@ -35,6 +36,10 @@ func (m *Manager) Diff(ctx context.Context, req api.DiffRequest) (api.Diff, erro
 
 func (m *Manager) diff(ctx context.Context, in *instance, req api.DiffRequest) (api.Diff, error) {
 	d := api.Diff{WorkspaceID: in.id, From: req.From, To: req.To, View: api.DiffPatch}
+	hide, err := in.hidden()
+	if err != nil {
+		return d, err
+	}
 	if d.To == "" {
 		d.To = presentName
 	}
@@ -67,11 +72,14 @@ func (m *Manager) diff(ctx context.Context, in *instance, req api.DiffRequest) (
 	if err != nil {
 		return d, err
 	}
+	shown := []byte(hide.Text(string(text)))
+	d.Redacted = !bytes.Equal(shown, text)
+	text = shown
 	d.Patch = validText(string(text))
 	if !utf8.Valid(text) {
 		d.PatchBase64 = base64.StdEncoding.EncodeToString(text)
 	}
-	d.Entries = diffEntries(found.Entries, d.View == api.DiffPatch)
+	d.Entries = diffEntries(found.Entries, d.View == api.DiffPatch, hide)
 	return d, nil
 }
 
@@ -90,15 +98,16 @@ func (m *Manager) named(ctx context.Context, in *instance, name string) (*view, 
 	return m.viewOf(ctx, in, s.Disk)
 }
 
-func diffEntries(found []patch.Entry, texts bool) []api.DiffEntry {
+func diffEntries(found []patch.Entry, texts bool, hide *redact.Set) []api.DiffEntry {
 	entries := make([]api.DiffEntry, 0, len(found))
 	for _, f := range found {
+		path := hide.Text(f.Path)
 		e := api.DiffEntry{
-			Path: validText(f.Path), Status: string(f.Status), ArtifactType: string(f.Type()), Reason: string(f.Reason),
+			Path: validText(path), Status: string(f.Status), ArtifactType: string(f.Type()), Reason: string(f.Reason),
 			LinesAdded: f.LinesAdded, LinesDeleted: f.LinesDeleted,
 		}
-		if e.Path != f.Path {
-			e.PathBase64 = base64.StdEncoding.EncodeToString([]byte(f.Path))
+		if e.Path != path {
+			e.PathBase64 = base64.StdEncoding.EncodeToString([]byte(path))
 		}
 		if f.Before != nil {
 			e.SizeBefore = &f.Before.Size
@@ -107,9 +116,11 @@ func diffEntries(found []patch.Entry, texts bool) []api.DiffEntry {
 			e.SizeAfter = &f.After.Size
 		}
 		if texts && f.Reason == patch.ReasonNone {
-			text := validText(f.Text)
-			e.TextPatch = &text
+			shown := hide.Text(f.Text)
+			text := validText(shown)
+			e.TextPatch, e.Redacted = &text, shown != f.Text
 		}
+		e.Redacted = e.Redacted || path != f.Path
 		entries = append(entries, e)
 	}
 	return entries

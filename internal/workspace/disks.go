@@ -29,6 +29,7 @@ const (
 	seedFile     = "seed.erofs"
 	seedInfoFile = "seed.json"
 	diskInfoFile = "disk.json"
+	secretsFile  = "secrets.json"
 	ownBase      = "workspace.erofs" // in a disk's folder, if its base is not the seed
 )
 
@@ -58,6 +59,8 @@ type manifest struct {
 	Driver  string              `json:"driver,omitempty"`
 	Created time.Time           `json:"created"`
 	Files   map[string]fileInfo `json:"files"`
+	// Secrets says, of the seed, that there is a file of secrets beside it.
+	Secrets bool `json:"secrets,omitempty"`
 }
 
 func (m manifest) size() int64 {

@@ -28,6 +28,10 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 		return api.ExecResult{}, err
 	}
 	defer leave()
+	env, err := in.environ(req.SecretEnv)
+	if err != nil {
+		return api.ExecResult{}, err
+	}
 	asked := now()
 	var row store.Command // recorded once, on whatever machine it runs in the end
 	var res api.ExecResult
@@ -37,7 +41,7 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 				return err
 			}
 		}
-		res, err = m.run(ctx, in, l, row, req, stdio)
+		res, err = m.run(ctx, in, l, row, req, env, stdio)
 		return err
 	})
 	if row.Sequence > 0 {
@@ -47,7 +51,7 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 		return api.ExecResult{}, err
 	}
 	res.WorkspaceID, res.Sequence, res.Cwd = in.id, row.Sequence, row.Cwd
-	res.Environment, res.ExecutionMode, res.Command = in.record().Environment, in.driver.Features().Mode, req.Command
+	res.Environment, res.ExecutionMode, res.Command = in.record().Environment, in.driver.Features().Mode, row.Argv
 	if rec := recovery(in.record()); rec != nil && !rec.RestoredAt.Before(asked) {
 		res.Recovery = rec
 	}
@@ -56,7 +60,7 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 
 // run runs the recorded command. Its error is of the machine's death only if the
 // command has not started.
-func (m *Manager) run(ctx context.Context, in *instance, l *life, row store.Command, req api.ExecWorkspaceRequest, stdio sandbox.Stdio) (api.ExecResult, error) {
+func (m *Manager) run(ctx context.Context, in *instance, l *life, row store.Command, req api.ExecWorkspaceRequest, env []string, stdio sandbox.Stdio) (api.ExecResult, error) {
 	leave, err := in.use(l)
 	if err != nil {
 		return api.ExecResult{}, err
@@ -65,11 +69,12 @@ func (m *Manager) run(ctx context.Context, in *instance, l *life, row store.Comm
 	stdio.Tell(api.ExecEvent{Phase: "execute", WorkspaceID: in.id, Sequence: row.Sequence, ExecutionMode: in.driver.Features().Mode})
 	output := l.log.Begin(row.Sequence)
 	stdio.Stdout, stdio.Stderr = tee(output.Stdout(), stdio.Stdout), tee(output.Stderr(), stdio.Stderr)
+	stdio, flush := in.hideOutput(stdio)
 	l.touched()
 	defer l.touched()
 	x := sandbox.Exec{
 		Machine: l.machine, Life: l.ctx, Where: in.what(), Environment: in.record().Environment,
-		Argv: req.Command, Dir: row.Cwd, Timeout: api.Seconds(req.TimeoutSeconds), Logger: m.log, Replaceable: true,
+		Argv: req.Command, Env: env, Dir: workDir(req.Cwd), Timeout: api.Seconds(req.TimeoutSeconds), Logger: m.log, Replaceable: true,
 		Kill: func(p runtime.Process, _ *api.Error) {
 			if err := p.Kill(); err != nil && l.ctx.Err() == nil {
 				m.log.Error("command cannot be killed", "workspace", in.id, "sequence", row.Sequence, "error", err)
@@ -77,10 +82,15 @@ func (m *Manager) run(ctx context.Context, in *instance, l *life, row store.Comm
 		},
 	}
 	res, err := x.Run(ctx, stdio)
-	if _, logErr := output.Close(); logErr != nil {
+	flush()
+	sizes, logErr := output.Close()
+	if logErr != nil {
 		m.log.Error("output of a command is not kept", "workspace", in.id, "sequence", row.Sequence, "error", logErr)
 	}
-	res.Limit = in.ownLimit(l, res.Limit)
+	if in.secrets.hide != nil { // what was hidden has another length
+		res.StdoutBytes, res.StderrBytes = sizes.StdoutBytes, sizes.StderrBytes
+	}
+	res.Limit = in.secrets.hideIn(in.ownLimit(l, res.Limit))
 	return res, err
 }
 
@@ -109,7 +119,7 @@ func workDir(cwd string) string {
 // begin records that a command starts, and gives it its sequence.
 func (m *Manager) begin(ctx context.Context, in *instance, l *life, req api.ExecWorkspaceRequest) (store.Command, error) {
 	cmd := store.Command{
-		Workspace: in.id, Argv: req.Command, Cwd: workDir(req.Cwd), State: api.CommandRunning,
+		Workspace: in.id, Argv: in.secrets.hide.Words(req.Command), Cwd: in.secrets.hide.Text(workDir(req.Cwd)), State: api.CommandRunning,
 		StdoutBytes: -1, StderrBytes: -1,
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -133,7 +143,7 @@ func (m *Manager) end(in *instance, cmd store.Command, res api.ExecResult, err e
 	cmd.StdoutBytes, cmd.StderrBytes = res.StdoutBytes, res.StderrBytes
 	limit := res.Limit
 	if err != nil { // it was killed
-		limit = api.AsError(err)
+		limit = in.secrets.hideIn(api.AsError(err))
 		cmd.ExitCode, cmd.DurationMS = api.ExitSignalBase+int(syscall.SIGKILL), now().Sub(cmd.StartedAt).Milliseconds()
 	}
 	if limit != nil {

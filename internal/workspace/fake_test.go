@@ -446,7 +446,7 @@ func (m *fakeHandle) Start(ctx context.Context, cmd runtime.Command) (runtime.Pr
 		return nil, err
 	}
 	run, ok := map[string]func(context.Context, *fakeMachine, runtime.Command) int{
-		"write": runWrite, "append": runWrite, "rm": runWrite, "read": runRead, "exit": runExit, "sleep": runSleep, agent.Path: runUnpack,
+		"write": runWrite, "append": runWrite, "rm": runWrite, "read": runRead, "env": runEnv, "exit": runExit, "sleep": runSleep, agent.Path: runUnpack,
 	}[cmd.Argv[0]]
 	if !ok {
 		return nil, api.Errorf(api.KindExec, "%s: %w", cmd.Argv[0], syscall.ENOENT)
@@ -529,6 +529,12 @@ func runRead(_ context.Context, m *fakeMachine, cmd runtime.Command) int {
 	if cmd.Stdout != nil {
 		io.WriteString(cmd.Stdout, content)
 	}
+	return 0
+}
+
+// runEnv writes what the command was given beyond the machine's environment.
+func runEnv(_ context.Context, _ *fakeMachine, cmd runtime.Command) int {
+	io.WriteString(cmd.Stdout, strings.Join(cmd.Env, "\n"))
 	return 0
 }
 

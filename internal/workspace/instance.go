@@ -24,6 +24,7 @@ type instance struct {
 	driver  runtime.Driver
 	dir     string
 	ttl     *time.Timer // set by Manager.add; nil if it lives for ever
+	secrets secrets     // set before Manager.add
 
 	act, disk mutex
 	naming    sync.Mutex // held while name and labels change
@@ -318,7 +319,8 @@ func (in *instance) public() api.Workspace {
 			EntryCount: r.SeedEntries, BytesWritten: r.SeedBytes,
 		},
 		SnapshotCount: len(in.snapshots), ResetCount: r.ResetCount, LastResetAt: r.LastResetAt,
-		LastActivityAt: r.LastActivityAt, CreatedAt: r.CreatedAt, SavedAt: r.SavedAt, DiskBytes: in.size, Recovery: recovery(r), SaveError: in.saveErr,
+		LastActivityAt: r.LastActivityAt, CreatedAt: r.CreatedAt, SavedAt: r.SavedAt, DiskBytes: in.size, Recovery: recovery(r), SaveError: in.secrets.hideIn(in.saveErr),
+		Secrets: append([]api.SecretInfo{}, in.secrets.infos...),
 	}
 	if in.life != nil || in.ending != nil {
 		w.State = api.WorkspaceStarted

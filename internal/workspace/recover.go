@@ -12,6 +12,7 @@ import (
 
 	"pyro/api"
 	"pyro/internal/runtime"
+	"pyro/internal/secret"
 	"pyro/internal/store"
 )
 
@@ -35,6 +36,7 @@ func (m *Manager) Recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	secret.RemoveUnfinished(m.key)
 	snapshots := map[string][]store.Snapshot{}
 	for _, row := range rows {
 		if snapshots[row.ID], err = m.store.Snapshots(ctx, row.ID); err != nil {
@@ -77,6 +79,7 @@ func (m *Manager) recoverOne(ctx context.Context, row store.Workspace, snapshots
 	if err := m.holdImage(ctx, in); err != nil {
 		m.log.Warn("image of a workspace is gone", "workspace", in.id, "environment", row.Environment, "error", err)
 	}
+	m.loadSecrets(in)
 	m.tidy(in)
 	m.loseCommands(ctx, in)
 	m.adopt(ctx, in)

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,11 +99,18 @@ func (m *Manager) StartService(ctx context.Context, req api.StartServiceRequest)
 		return api.Service{}, err
 	}
 	defer leave()
+	if err := in.checkName("service", req.ServiceName); err != nil {
+		return api.Service{}, err
+	}
+	env, err := in.environ(req.SecretEnv)
+	if err != nil {
+		return api.Service{}, err
+	}
 	var info wire.ServiceInfo
 	err = m.onMachine(ctx, in, func(l *life) error {
 		defer l.touched()
 		return startService(ctx, l, wire.ServiceStartParams{
-			Name: req.ServiceName, Argv: req.Command, Cwd: workDir(req.Cwd), Env: req.Env, Probe: wireProbe(probe), Restart: string(req.Restart),
+			Name: req.ServiceName, Argv: req.Command, Cwd: workDir(req.Cwd), Env: slices.Concat(req.Env, env), Probe: wireProbe(probe), Restart: string(req.Restart),
 			TimeoutMS: int64(req.ReadyTimeoutSeconds) * 1000, IntervalMS: int64(req.ReadyIntervalMS),
 		}, &info)
 	})
@@ -143,23 +151,23 @@ func wireProbe(r *api.Readiness) *wire.Probe {
 	return &wire.Probe{Type: string(r.Type), Path: r.Path, Address: r.Address, URL: r.URL, Command: r.Command}
 }
 
-func apiProbe(p *wire.Probe) *api.Readiness {
+func (in *instance) probe(p *wire.Probe) *api.Readiness {
 	if p == nil {
 		return nil
 	}
 	return &api.Readiness{
-		Type: api.ReadinessType(validText(p.Type)), Path: validText(p.Path), Address: validText(p.Address), URL: validText(p.URL), Command: validText(p.Command),
+		Type: api.ReadinessType(validText(p.Type)), Path: in.text(p.Path), Address: in.text(p.Address), URL: in.text(p.URL), Command: in.text(p.Command),
 	}
 }
 
 func (in *instance) service(s wire.ServiceInfo) api.Service {
 	res := api.Service{
-		WorkspaceID: in.id, ServiceName: validText(s.Name), State: serviceState(s.State), Command: validWords(s.Argv), Cwd: validText(s.Cwd),
-		Readiness: apiProbe(s.Probe), Restarts: s.Restarts, StartedAt: guestTime(s.StartedAt), ReadyAt: guestTime(s.ReadyAt),
+		WorkspaceID: in.id, ServiceName: validText(s.Name), State: serviceState(s.State), Command: in.words(s.Argv), Cwd: in.text(s.Cwd),
+		Readiness: in.probe(s.Probe), Restarts: s.Restarts, StartedAt: guestTime(s.StartedAt), ReadyAt: guestTime(s.ReadyAt),
 		EndedAt: guestTime(s.EndedAt), ExitCode: exitCode(s.ExitCode), ExecutionMode: in.driver.Features().Mode,
 	}
 	if res.State == api.ServiceFailed {
-		res.StopReason = validText(s.LastError)
+		res.StopReason = in.text(s.LastError)
 	}
 	return res
 }
@@ -281,8 +289,19 @@ func (m *Manager) LogsService(ctx context.Context, req api.LogsServiceRequest) (
 		return api.ServiceLog{}, api.Errorf(api.KindUsage, "tail_lines and cursor are both set").WithHint("choose one")
 	}
 	log := api.ServiceLog{WorkspaceID: req.WorkspaceID, ServiceName: req.ServiceName, Chunks: []api.LogChunk{}}
-	err := m.withService(api.ServiceRequest{WorkspaceID: req.WorkspaceID, ServiceName: req.ServiceName}, func(_ *instance, l *life) error {
-		return readLog(ctx, l, req, &log)
+	err := m.withService(api.ServiceRequest{WorkspaceID: req.WorkspaceID, ServiceName: req.ServiceName}, func(in *instance, l *life) error {
+		hide, err := in.hidden()
+		if err != nil {
+			return err
+		}
+		if hide != nil {
+			return readHiddenLog(ctx, l, hide, req, &log)
+		}
+		records, _, err := readLog(ctx, l, req, &log)
+		for _, r := range records {
+			addOutput(&log, r)
+		}
+		return err
 	})
 	return log, err
 }
@@ -290,7 +309,9 @@ func (m *Manager) LogsService(ctx context.Context, req api.LogsServiceRequest) (
 // newestLines stands for all of them: more never fit into an answer.
 const newestLines = 1 << 20
 
-func readLog(ctx context.Context, l *life, req api.LogsServiceRequest, log *api.ServiceLog) error {
+// readLog returns the records that are asked for, and the end of the log, and
+// fills in the rest of the answer.
+func readLog(ctx context.Context, l *life, req api.LogsServiceRequest, log *api.ServiceLog) (records []wire.LogRecord, end int64, err error) {
 	params := wire.ServiceLogsParams{Name: req.ServiceName, TailLines: req.TailLines, Max: min(req.MaxBytes, wire.MaxData), WaitMS: int64(req.WaitMS)}
 	switch {
 	case req.Cursor != nil:
@@ -302,19 +323,19 @@ func readLog(ctx context.Context, l *life, req api.LogsServiceRequest, log *api.
 	for got := 0; ; {
 		var res wire.ServiceLogsResult
 		if err := l.ask(ctx, wire.ServiceLogs, params, &res); err != nil {
-			return err
+			return nil, 0, err
 		}
 		if got == 0 {
 			log.DroppedBytes, log.Truncated = res.Dropped, res.Cursor > 0 && req.Cursor == nil
 		}
 		for _, r := range res.Records {
 			got += len(r.Data)
-			addOutput(log, r)
 		}
+		records = append(records, res.Records...)
 		log.NextCursor, log.State = res.NextCursor, serviceState(res.State)
 		if got >= req.MaxBytes || res.NextCursor >= res.CursorEnd || len(res.Records) == 0 {
 			log.Truncated = log.Truncated || res.NextCursor < res.CursorEnd
-			return nil
+			return records, res.CursorEnd, nil
 		}
 		params = wire.ServiceLogsParams{Name: req.ServiceName, Cursor: res.NextCursor, Max: min(req.MaxBytes-got, wire.MaxData)}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"pyro/api"
 	"pyro/internal/agent/wire"
+	"pyro/internal/redact"
 	"pyro/internal/sandbox"
 	"pyro/internal/terminal"
 )
@@ -44,11 +45,15 @@ func (m *Manager) OpenShell(ctx context.Context, req api.OpenShellRequest) (api.
 		return api.Shell{}, err
 	}
 	defer leave()
+	env, err := in.environ(req.SecretEnv)
+	if err != nil {
+		return api.Shell{}, err
+	}
 	var info wire.ShellInfo
 	err = m.onMachine(ctx, in, func(l *life) error {
 		defer l.touched()
 		return l.ask(ctx, wire.ShellOpen, wire.ShellOpenParams{
-			ID: "sh-" + random(6), Argv: req.Command, Cwd: workDir(req.Cwd), Cols: req.Cols, Rows: req.Rows,
+			ID: "sh-" + random(6), Argv: req.Command, Cwd: workDir(req.Cwd), Cols: req.Cols, Rows: req.Rows, Env: env,
 		}, &info)
 	})
 	if err != nil {
@@ -59,7 +64,7 @@ func (m *Manager) OpenShell(ctx context.Context, req api.OpenShellRequest) (api.
 
 func (in *instance) shell(s wire.ShellInfo) api.Shell {
 	return api.Shell{
-		WorkspaceID: in.id, ShellID: validText(s.ID), State: shellState(s.State), Command: validWords(s.Argv), Cwd: validText(s.Cwd),
+		WorkspaceID: in.id, ShellID: validText(s.ID), State: shellState(s.State), Command: in.words(s.Argv), Cwd: in.text(s.Cwd),
 		Cols: s.Cols, Rows: s.Rows, StartedAt: guestTime(s.StartedAt), EndedAt: guestTime(s.EndedAt), ExitCode: exitCode(s.ExitCode),
 		FirstCursor: s.CursorBegin, NextCursor: s.CursorEnd, ExecutionMode: in.driver.Features().Mode,
 	}
@@ -117,17 +122,32 @@ func (m *Manager) ReadShell(ctx context.Context, req api.ReadShellRequest) (api.
 	}
 	var out api.ShellOutput
 	err := m.withShell(req.WorkspaceID, req.ShellID, func(in *instance, l *life) error {
-		var err error
-		out, err = in.readShell(ctx, l, req)
-		if api.KindOf(err) == api.KindUsage { // only a cursor can be wrong here
-			return api.AsError(err).WithHint("read from 0 on, or from the next_cursor of the last read")
+		hide, err := in.hidden()
+		if err != nil {
+			return err
 		}
-		return err
+		until := time.Now().Add(time.Duration(req.WaitMS) * time.Millisecond)
+		for {
+			var held int64
+			out, held, err = in.readShell(ctx, l, hide, req)
+			if api.KindOf(err) == api.KindUsage { // only a cursor can be wrong here
+				return api.AsError(err).WithHint("read from 0 on, or from the next_cursor of the last read")
+			}
+			if err != nil || held < 0 || out.Output != "" || !time.Now().Before(until) {
+				return err
+			}
+			if err := in.awaitShell(ctx, l, req.ShellID, held, until); err != nil {
+				return err
+			}
+			req.WaitMS, req.WaitForIdleMS = 0, 0
+		}
 	})
 	return out, err
 }
 
-func (in *instance) readShell(ctx context.Context, l *life, req api.ReadShellRequest) (api.ShellOutput, error) {
+// readShell reads once. held is the end of the output if its last bytes were held
+// back because they may be the beginning of a secret, else -1.
+func (in *instance) readShell(ctx context.Context, l *life, hide *redact.Set, req api.ReadShellRequest) (_ api.ShellOutput, held int64, err error) {
 	params := wire.ShellReadParams{
 		ID: req.ShellID, Cursor: req.Cursor, Max: min(req.MaxChars, wire.MaxData), WaitMS: int64(req.WaitMS), IdleMS: int64(req.WaitForIdleMS),
 	}
@@ -136,7 +156,7 @@ func (in *instance) readShell(ctx context.Context, l *life, req api.ReadShellReq
 	}
 	var first wire.ShellReadResult
 	if err := l.ask(ctx, wire.ShellRead, params, &first); err != nil {
-		return api.ShellOutput{}, err
+		return api.ShellOutput{}, -1, err
 	}
 	out := api.ShellOutput{
 		WorkspaceID: in.id, ShellID: req.ShellID, State: shellState(first.State), Cursor: first.Cursor, NextCursor: first.NextCursor,
@@ -147,7 +167,7 @@ func (in *instance) readShell(ctx context.Context, l *life, req api.ReadShellReq
 		var more wire.ShellReadResult
 		err := l.ask(ctx, wire.ShellRead, wire.ShellReadParams{ID: req.ShellID, Cursor: out.NextCursor, Max: min(req.MaxChars-len(raw), wire.MaxData)}, &more)
 		if err != nil {
-			return api.ShellOutput{}, err
+			return api.ShellOutput{}, -1, err
 		}
 		if len(more.Data) == 0 || more.Dropped > 0 { // the rest is for the next read, which tells what was lost
 			break
@@ -155,18 +175,32 @@ func (in *instance) readShell(ctx context.Context, l *life, req api.ReadShellReq
 		raw, out.NextCursor, end = append(raw, more.Data...), more.NextCursor, more.CursorEnd
 	}
 	out.Truncated = out.NextCursor < end
+	w := &window{text: raw, to: len(raw)}
+	if hide != nil {
+		if w, err = in.hideShell(ctx, l, hide, raw, end, &out); err != nil {
+			return api.ShellOutput{}, -1, err
+		}
+		out.NextCursor -= int64(w.from + len(raw) - w.to)
+	}
+	held = -1
+	if w.held {
+		held, out.Truncated = end, false // there is nothing behind it that could be read now
+	}
 	if req.Plain {
-		return out, in.plain(ctx, l, raw, &out)
+		err := in.plain(ctx, l, w, &out)
+		out.Output = hide.Text(out.Output) // what control sequences had taken apart
+		return out, held, err
 	}
-	out.Output = validText(string(raw))
-	if !utf8.Valid(raw) {
-		out.OutputBase64 = base64.StdEncoding.EncodeToString(raw)
+	shown := w.shown()
+	out.Output = validText(string(shown))
+	if !utf8.Valid(shown) {
+		out.OutputBase64 = base64.StdEncoding.EncodeToString(shown)
 	}
-	return out, nil
+	return out, held, nil
 }
 
-// plain gives raw the form that it has on the shell's terminal.
-func (in *instance) plain(ctx context.Context, l *life, raw []byte, out *api.ShellOutput) error {
+// plain gives output the form that it has on the shell's terminal.
+func (in *instance) plain(ctx context.Context, l *life, w *window, out *api.ShellOutput) error {
 	var shells wire.ShellListResult
 	if err := l.ask(ctx, wire.ShellList, nil, &shells); err != nil {
 		return err
@@ -182,12 +216,12 @@ func (in *instance) plain(ctx context.Context, l *life, raw []byte, out *api.She
 		if err := l.ask(ctx, wire.ShellRead, wire.ShellReadParams{ID: out.ShellID, Cursor: out.Cursor - n, Max: int(n)}, &before); err != nil {
 			return err
 		}
-		o.Before, o.Cut = before.Data, before.Cursor > 0
+		o.Before, o.Cut = before.Data[:min(max(0, out.Cursor-before.Cursor), int64(len(before.Data)))], before.Cursor > 0
 	}
-	text, rest := terminal.Plain(raw, o)
+	text, rest := terminal.Plain(w.shown(), o)
 	out.Output = text
 	if out.State == api.ShellRunning || out.Truncated {
-		out.NextCursor -= int64(rest) // half a sequence: the next read begins with it
+		out.NextCursor -= int64(w.back(rest)) // half a sequence: the next read begins with it
 	}
 	return nil
 }

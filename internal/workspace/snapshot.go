@@ -52,6 +52,9 @@ func (m *Manager) CreateSnapshot(ctx context.Context, req api.SnapshotRequest) (
 		return api.Snapshot{}, err
 	}
 	defer leave()
+	if err := in.checkName("snapshot", req.SnapshotName); err != nil {
+		return api.Snapshot{}, err
+	}
 	if _, err := in.find(req.SnapshotName); err == nil {
 		return api.Snapshot{}, duplicate(in, req.SnapshotName)
 	}

@@ -15,6 +15,7 @@
 //
 //	DIR/ID/
 //	├── seed.erofs, seed.json    the seed; how to tell that it is whole
+//	├── secrets.json             the secrets, sealed; package secret tells how
 //	├── disks/RANDOM/            saved disks: disk.json, the driver's files,
 //	│                            and an image of /workspace if it is not the seed
 //	├── commands/GENERATION/     output of commands, of the machines since a reset
@@ -67,7 +68,7 @@ import (
 	"pyro/internal/store"
 )
 
-// Options are the settings of a Manager. All are required but Logger and Budget.
+// Options are the settings of a Manager. All are required but Logger, Key and Budget.
 type Options struct {
 	Store        *store.Store
 	Environments sandbox.Environments
@@ -76,6 +77,9 @@ type Options struct {
 	Isolated []runtime.Driver
 	// Dir is the folder of all workspaces; made if absent.
 	Dir string
+	// Key is the file of the key that secrets are sealed with, made when it is first
+	// needed; "" is secrets.key beside Dir.
+	Key string
 	// Budget is how many bytes all workspaces together may take on the host's
 	// disk; 0 is no limit but the disk's own.
 	Budget int64
@@ -88,12 +92,13 @@ type Manager struct {
 	store        *store.Store
 	environments sandbox.Environments
 	drivers      sandbox.Drivers
-	dir          string
+	dir, key     string
 	budget       int64
 	log          *slog.Logger
 	checked      checked
 	removals     atomic.Int32            // machines on their way out after the call that replaced them; SaveAll waits for them
 	failpoint    func(step string) error // failpoint.Hit but in tests
+	keyMaking    sync.Mutex              // held while the key of secrets is made, if there is none
 
 	mu         sync.Mutex
 	workspaces map[string]*instance // by id; guarded by mu
@@ -104,7 +109,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	return &Manager{
 		store: o.Store, environments: o.Environments, drivers: sandbox.Drivers{Isolated: o.Isolated},
-		dir: o.Dir, budget: o.Budget, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
+		dir: o.Dir, key: cmp.Or(o.Key, filepath.Join(filepath.Dir(o.Dir), "secrets.key")), budget: o.Budget, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		failpoint: failpoint.Hit, workspaces: map[string]*instance{}, names: map[string]string{},
 	}
 }

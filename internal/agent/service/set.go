@@ -222,7 +222,7 @@ func (s *service) read(p wire.ServiceLogsParams, limit int) (wire.ServiceLogsRes
 		Records: make([]wire.LogRecord, len(page.Records)),
 	}
 	for i, r := range page.Records {
-		result.Records[i] = wire.LogRecord{Stream: r.Stream.String(), AtMS: r.TimeMS, Data: r.Data}
+		result.Records[i] = wire.LogRecord{Stream: r.Stream.String(), AtMS: r.TimeMS, Cursor: r.Cursor, Data: r.Data}
 	}
 	return result, nil
 }

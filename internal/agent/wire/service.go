@@ -139,5 +139,6 @@ type ServiceLogsResult struct {
 type LogRecord struct {
 	Stream string `json:"stream"` // stdout or stderr
 	AtMS   int64  `json:"at_ms"`  // Unix time in milliseconds
+	Cursor int64  `json:"cursor"` // of the first byte of Data
 	Data   []byte `json:"data"`
 }

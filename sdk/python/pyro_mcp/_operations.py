@@ -259,6 +259,7 @@ class Operations(Caller):
         network: bool = False,
         runtime: types.Runtime = "auto",
         seed_files: Sequence[str] | None = None,
+        secrets: Sequence[types.Secret] | None = None,
         on_progress: Callable[[types.Progress], object] | None = None,
     ) -> types.Workspace:
         """Create a workspace and start it.
@@ -283,6 +284,8 @@ class Operations(Caller):
         :param network: give the sandbox outbound network
         :param runtime: which isolation to use: auto, vm, gvisor
         :param seed_files: only these files of the folder seed_path, by their paths below it; all if absent
+        :param secrets: values that calls can be given by name in their environment, and that no answer, log
+            or disk of pyro's shows; at most 64, of 256 KiB together
         :param on_progress: called with each event as it comes; the operation waits while it runs
         :raises PyroError: of kind unsafe_content, permission, not_found, not_installed, unavailable,
             unsupported, network, verification, storage, permission, sandbox_died, or of a kind that every
@@ -302,6 +305,7 @@ class Operations(Caller):
             "network": network,
             "runtime": runtime,
             "seed_files": None if seed_files is None else list(seed_files),
+            "secrets": None if secrets is None else list(secrets),
         }
         result: types.Workspace = self._watch("create_workspace", request, on_progress)
         return result
@@ -375,6 +379,7 @@ class Operations(Caller):
         command: Command,
         timeout_seconds: int = 30,
         cwd: str = "/workspace",
+        secret_env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
         on_stdout: Output | None = None,
         on_stderr: Output | None = None,
@@ -389,6 +394,8 @@ class Operations(Caller):
         :param command: the command and its arguments; as a list, or as one string for the shell
         :param timeout_seconds: seconds after which the command is ended
         :param cwd: folder to run it in; relative to /workspace
+        :param secret_env: secrets of the workspace that the command gets: name to variable, empty for the
+            same name
         :param stdin: what the command reads from its stdin; nothing if absent
         :param on_stdout: called with each piece of stdout as it comes, which then is not in the result; the
             command waits while it runs
@@ -402,6 +409,7 @@ class Operations(Caller):
             "command": arguments(command),
             "timeout_seconds": timeout_seconds,
             "cwd": cwd,
+            "secret_env": None if secret_env is None else dict(secret_env),
         }
         result: types.ExecResult = self._exec("exec_workspace", request, stdin, on_stdout, on_stderr)
         return result
@@ -803,6 +811,7 @@ class Operations(Caller):
         cols: int = 120,
         rows: int = 30,
         command: Command | None = None,
+        secret_env: Mapping[str, str] | None = None,
     ) -> types.Shell:
         """Open a shell in a workspace.
 
@@ -816,6 +825,8 @@ class Operations(Caller):
         :param rows: rows of the terminal
         :param command: what to run in the terminal instead of bash, or sh where there is no bash; as a list,
             or as one string for the shell
+        :param secret_env: secrets of the workspace that the shell gets: name to variable, empty for the same
+            name
         :raises PyroError: of kind exec_failed, not_found, conflict, unavailable, verification, storage,
             sandbox_died, reset, canceled, or of a kind that every operation can give
         """
@@ -825,6 +836,7 @@ class Operations(Caller):
             "cols": cols,
             "rows": rows,
             "command": arguments(command),
+            "secret_env": None if secret_env is None else dict(secret_env),
         }
         result: types.Shell = self._call("open_shell", request)
         return result
@@ -949,6 +961,7 @@ class Operations(Caller):
         command: Command,
         cwd: str = "/workspace",
         env: Sequence[str] | None = None,
+        secret_env: Mapping[str, str] | None = None,
         readiness: types.Readiness | None = None,
         ready_file: str | None = None,
         ready_tcp: str | None = None,
@@ -971,6 +984,8 @@ class Operations(Caller):
         :param command: the command and its arguments; as a list, or as one string for the shell
         :param cwd: folder to run it in; relative to /workspace
         :param env: variables for it, NAME=VALUE
+        :param secret_env: secrets of the workspace that the service gets: name to variable, empty for the
+            same name
         :param readiness: the probe; without one the service is ready as soon as it runs
         :param ready_file: the same as a readiness of type file
         :param ready_tcp: the same as a readiness of type tcp, HOST:PORT
@@ -989,6 +1004,7 @@ class Operations(Caller):
             "command": arguments(command),
             "cwd": cwd,
             "env": None if env is None else list(env),
+            "secret_env": None if secret_env is None else dict(secret_env),
             "readiness": readiness,
             "ready_file": ready_file,
             "ready_tcp": ready_tcp,

@@ -145,6 +145,8 @@ class Diff(_DiffRequired, total=False):
     patch_base64: str
     #: texts are missing because the patch is longer than 16 MiB
     patch_cut: bool
+    #: the patch shows a secret of the workspace as [REDACTED], so that it does not make the files as they are
+    redacted: bool
 
 
 class _DiffEntryRequired(TypedDict):
@@ -174,6 +176,9 @@ class DiffEntry(_DiffEntryRequired, total=False):
     #: why there is no text: directory, special, type_changed, binary, too_large, permissions, patch_full,
     #: name or parent
     reason: str
+    #: the file holds a secret of the workspace, which its text shows as [REDACTED]: what the text makes is
+    #: not the file
+    redacted: bool
 
 
 class DiffSummary(TypedDict):
@@ -611,6 +616,8 @@ class _ResetResultRequired(TypedDict):
     created_at: str
     #: what it takes on the host's disk: seed, saves, snapshots and the command log
     disk_bytes: int
+    #: the secrets it was created with, by name; their values are never shown
+    secrets: list[SecretInfo]
     #: the snapshot it was reset to
     restored_snapshot: str
 
@@ -636,6 +643,29 @@ class ResetResult(_ResetResultRequired, total=False):
     warnings: list[Warning]
     #: warnings beyond the first 1,000
     warnings_dropped: int
+
+
+class _SecretRequired(TypedDict):
+    #: what it is called: capital letters, digits and underscores, the first no digit
+    name: str
+
+
+class Secret(_SecretRequired, total=False):
+    """Of Pyro.create_workspace."""
+
+    #: the value, 4 bytes to 64 KiB of text
+    value: str
+    #: instead of value: absolute path of a host file that holds it; line ends at its end are left out
+    file_path: str
+
+
+class SecretInfo(TypedDict):
+    """Of Workspace, ResetResult."""
+
+    #: what it is called
+    name: str
+    #: where the value came from: literal or file
+    source_kind: str
 
 
 class _ServiceRequired(TypedDict):
@@ -901,6 +931,8 @@ class _WorkspaceRequired(TypedDict):
     created_at: str
     #: what it takes on the host's disk: seed, saves, snapshots and the command log
     disk_bytes: int
+    #: the secrets it was created with, by name; their values are never shown
+    secrets: list[SecretInfo]
 
 
 class Workspace(_WorkspaceRequired, total=False):
@@ -1003,6 +1035,8 @@ __all__ = [
     "ResetResult",
     "RestartPolicy",
     "Runtime",
+    "Secret",
+    "SecretInfo",
     "Service",
     "ServiceList",
     "ServiceLog",
