@@ -14,7 +14,7 @@ const (
 	// leastCode is the shortest piece of base64 that is hidden.
 	leastCode = 8
 	// mostCoded is the longest value whose encodings are hidden, in bytes.
-	mostCoded = 4 << 10
+	mostCoded = 2 << 10
 )
 
 // forms lists what a value may look like in output, the value first.

@@ -18,7 +18,7 @@
 //
 // A value as it is; a value of several lines also line by line, so that a prefix
 // or an indentation does not show it; with the line ends of terminals; and, for
-// values up to 4 KiB, as a string in JSON, as part of a URL, and in base64 at any
+// values up to 2 KiB, as a string in JSON, as part of a URL, and in base64 at any
 // place of what was encoded. See forms.go. A program that wants to tell a secret
 // can always write it in another way: this guards against accidents, not malice.
 package redact
