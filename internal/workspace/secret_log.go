@@ -120,7 +120,7 @@ func (s *logStream) place(cursor int64) int {
 	if found {
 		return s.runs[i].at
 	}
-	if i == 0 || cursor >= s.runs[i-1].cursor+int64(s.runs[i-1].n) {
+	if i == 0 || cursor < s.runs[i-1].cursor || cursor >= s.runs[i-1].cursor+int64(s.runs[i-1].n) { // the guest may tell them in any order
 		return -1
 	}
 	return s.runs[i-1].at + int(cursor-s.runs[i-1].cursor)

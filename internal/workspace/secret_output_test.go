@@ -322,3 +322,31 @@ func TestLogHoldsBack(t *testing.T) {
 	g.state = wire.ServiceExited
 	step(spool.Stdout, "hunter2", "out:hunter2|")
 }
+
+// FuzzLogRecords lets a hostile agent tell anything of a log: no record shows
+// the secret that it holds whole.
+func FuzzLogRecords(f *testing.F) {
+	f.Add([]byte("hunter22"), []byte("x hunter22"), int64(0), int64(8), int64(18), true)
+	f.Add([]byte("hun"), []byte("ter22"), int64(-1<<63), int64(1<<63-1), int64(0), false)
+	f.Add([]byte("hun"), []byte("ter22"), int64(5), int64(5), int64(-1), true)
+	hide := redact.New("hunter22")
+	f.Fuzz(func(t *testing.T, a, b []byte, at, then, end int64, same bool) {
+		records := []wire.LogRecord{{Stream: "stdout", Cursor: at, Data: a}, {Stream: "stderr", Cursor: then, Data: b}}
+		if same {
+			records[1].Stream = "stdout"
+		}
+		for _, runs := range []bool{true, false} {
+			var s twoStreams
+			for _, r := range records {
+				if len(r.Data) > 0 {
+					s[streamOf(r)].add(r)
+				}
+			}
+			log := api.ServiceLog{NextCursor: end}
+			s.show(hide, records, end, runs, &log)
+			if strings.Contains(log.Stdout, "hunter22") || strings.Contains(log.Stderr, "hunter22") {
+				t.Errorf("%q and %q are shown", log.Stdout, log.Stderr)
+			}
+		}
+	})
+}
