@@ -53,7 +53,7 @@ type StartServiceRequest struct {
 	Command             []string      `json:"command" cli:"CMD,rest" doc:"the command and its arguments"`
 	Cwd                 string        `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to run it in; relative to /workspace"`
 	Env                 []string      `json:"env,omitempty" cli:"env" doc:"variables for it, NAME=VALUE"`
-	SecretEnv           SecretEnv     `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets of the workspace that the service gets: name to variable, empty for the same name"`
+	SecretEnv           SecretEnv     `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets for the service: name to variable, empty for the same name"`
 	Readiness           *Readiness    `json:"readiness,omitempty" doc:"the probe; without one the service is ready as soon as it runs"`
 	ReadyFile           string        `json:"ready_file,omitempty" cli:"ready-file" doc:"the same as a readiness of type file"`
 	ReadyTCP            string        `json:"ready_tcp,omitempty" cli:"ready-tcp" doc:"the same as a readiness of type tcp, HOST:PORT"`

@@ -18,7 +18,7 @@ type OpenShellRequest struct {
 	Cols        int       `json:"cols,omitempty" cli:"cols" default:"120" doc:"columns of the terminal"`
 	Rows        int       `json:"rows,omitempty" cli:"rows" default:"30" doc:"rows of the terminal"`
 	Command     []string  `json:"command,omitempty" cli:"CMD,rest" doc:"what to run in the terminal instead of bash, or sh where there is no bash"`
-	SecretEnv   SecretEnv `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets of the workspace that the shell gets: name to variable, empty for the same name"`
+	SecretEnv   SecretEnv `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets for the shell: name to variable, empty for the same name"`
 }
 
 // ShellRequest names a shell.

@@ -150,7 +150,7 @@ var (
 	RunInVM = call[RunRequest, ExecResult](Operation{
 		Name: "run_in_vm", CLI: "run", MCP: "vm_run", Python: "run_in_vm", Group: "One command",
 		Summary: "Run one command in a fresh sandbox and remove it",
-		Doc: "Creates a sandbox of the environment, runs the command in `/workspace` as root, streams its output and removes the sandbox. " +
+		Doc: "Makes a sandbox, runs the command in `/workspace` as root and removes the sandbox. Output is streamed. " +
 			"An environment that is not installed is pulled first. Piped stdin is passed on; SIGINT and SIGTERM are forwarded.",
 		Effect: Changes, Mode: ModeExec, Errors: append([]Kind{KindTimeout, KindMemoryLimit, KindDiskLimit, KindPIDLimit, KindExec}, sandboxErrors...),
 		Example: "pyro run debian:12 -- git --version",

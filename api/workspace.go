@@ -136,7 +136,7 @@ type ExecWorkspaceRequest struct {
 	Command        []string  `json:"command" cli:"CMD,rest" doc:"the command and its arguments"`
 	TimeoutSeconds int       `json:"timeout_seconds,omitempty" cli:"timeout-seconds" default:"30" doc:"seconds after which the command is ended"`
 	Cwd            string    `json:"cwd,omitempty" cli:"cwd" default:"/workspace" doc:"folder to run it in; relative to /workspace"`
-	SecretEnv      SecretEnv `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets of the workspace that the command gets: name to variable, empty for the same name"`
+	SecretEnv      SecretEnv `json:"secret_env,omitempty" cli:"secret-env" doc:"secrets for the command: name to variable, empty for the same name"`
 }
 
 // CommandState says how far a command of the log has come.
@@ -287,7 +287,7 @@ var (
 	ExecWorkspace = call[ExecWorkspaceRequest, ExecResult](Operation{
 		Name: "exec_workspace", CLI: "workspace exec", MCP: "workspace_exec", Python: "exec_workspace", Group: "Workspaces",
 		Summary: "Run a command in a workspace",
-		Doc: "Runs the command as root, streams its output and records it in the command log. A stopped workspace is started first. " +
+		Doc: "Runs the command as root and records it in the command log. Output is streamed. A stopped workspace is started first. " +
 			"Commands may run at the same time. What they leave in the background stays, but for what the time limit ends.",
 		Effect: Changes, Mode: ModeExec, Errors: append([]Kind{KindTimeout, KindMemoryLimit, KindDiskLimit, KindPIDLimit, KindExec}, workspaceErrors...),
 		Example: "pyro workspace exec ws-0123456789ab -- make test",

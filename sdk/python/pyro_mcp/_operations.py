@@ -33,9 +33,9 @@ class Operations(Caller):
     ) -> types.ExecResult:
         """Run one command in a fresh sandbox and remove it.
 
-        Creates a sandbox of the environment, runs the command in `/workspace` as root, streams its output and
-        removes the sandbox. An environment that is not installed is pulled first. Piped stdin is passed on;
-        SIGINT and SIGTERM are forwarded.
+        Makes a sandbox, runs the command in `/workspace` as root and removes the sandbox. Output is streamed.
+        An environment that is not installed is pulled first. Piped stdin is passed on; SIGINT and SIGTERM are
+        forwarded.
 
         :param environment: environment name, see pyro env list
         :param vcpu_count: number of virtual CPUs
@@ -386,7 +386,7 @@ class Operations(Caller):
     ) -> types.ExecResult:
         """Run a command in a workspace.
 
-        Runs the command as root, streams its output and records it in the command log. A stopped workspace is
+        Runs the command as root and records it in the command log. Output is streamed. A stopped workspace is
         started first. Commands may run at the same time. What they leave in the background stays, but for
         what the time limit ends.
 
@@ -394,8 +394,7 @@ class Operations(Caller):
         :param command: the command and its arguments; as a list, or as one string for the shell
         :param timeout_seconds: seconds after which the command is ended
         :param cwd: folder to run it in; relative to /workspace
-        :param secret_env: secrets of the workspace that the command gets: name to variable, empty for the
-            same name
+        :param secret_env: secrets for the command: name to variable, empty for the same name
         :param stdin: what the command reads from its stdin; nothing if absent
         :param on_stdout: called with each piece of stdout as it comes, which then is not in the result; the
             command waits while it runs
@@ -825,8 +824,7 @@ class Operations(Caller):
         :param rows: rows of the terminal
         :param command: what to run in the terminal instead of bash, or sh where there is no bash; as a list,
             or as one string for the shell
-        :param secret_env: secrets of the workspace that the shell gets: name to variable, empty for the same
-            name
+        :param secret_env: secrets for the shell: name to variable, empty for the same name
         :raises PyroError: of kind exec_failed, not_found, conflict, unavailable, verification, storage,
             sandbox_died, reset, canceled, or of a kind that every operation can give
         """
@@ -984,8 +982,7 @@ class Operations(Caller):
         :param command: the command and its arguments; as a list, or as one string for the shell
         :param cwd: folder to run it in; relative to /workspace
         :param env: variables for it, NAME=VALUE
-        :param secret_env: secrets of the workspace that the service gets: name to variable, empty for the
-            same name
+        :param secret_env: secrets for the service: name to variable, empty for the same name
         :param readiness: the probe; without one the service is ready as soon as it runs
         :param ready_file: the same as a readiness of type file
         :param ready_tcp: the same as a readiness of type tcp, HOST:PORT
