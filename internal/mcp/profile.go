@@ -67,7 +67,7 @@ func Profiles() []Profile {
 var briefly = map[reflect.Type][]string{
 	reflect.TypeFor[api.Workspace]():       {"workspace_id", "state", "workspace_path", "execution_mode", "command_count"},
 	reflect.TypeFor[createAnswer]():        {"workspace_id", "state", "workspace_path", "execution_mode", "project_source"},
-	reflect.TypeFor[api.ResetResult]():     {"workspace_id", "restored_snapshot", "reset_count"},
+	reflect.TypeFor[api.ResetResult]():     {"restored_snapshot", "reset_count"},
 	reflect.TypeFor[commandAnswer]():       {"state", "exit_code", "stdout", "stderr", "sequence", "limit"},
 	reflect.TypeFor[api.Diff]():            {"changed", "summary", "entries", "patch"},
 	reflect.TypeFor[api.PushResult]():      {"destination", "file_count", "sent_entries"},
@@ -77,7 +77,7 @@ var briefly = map[reflect.Type][]string{
 	reflect.TypeFor[api.FileContent]():     {"content", "encoding", "truncated", "sha256"},
 	reflect.TypeFor[api.WrittenFile]():     {"created", "sha256"},
 	reflect.TypeFor[api.PatchResult]():     {"files"},
-	reflect.TypeFor[api.Snapshot]():        {"snapshot_name", "created_at"},
+	reflect.TypeFor[api.Snapshot]():        {"snapshot_name"},
 	reflect.TypeFor[api.SnapshotList]():    {"snapshots"},
 	reflect.TypeFor[api.CommandLog]():      {"commands", "count"},
 	reflect.TypeFor[api.EnvironmentList](): {"environments"},

@@ -43,6 +43,9 @@ func newTool(op *api.Operation, p Profile, words func(string) string, project st
 		if param.Dash {
 			param.Doc, _, _ = strings.Cut(param.Doc, ";") // what follows is about the command line
 		}
+		if p.Brief && isSize(param) {
+			param.Doc, _, _ = strings.Cut(param.Doc, ",") // what follows is about bounds, which answers tell
+		}
 		if project != "" && op == api.CreateWorkspace.Operation && param.Name == seedPath {
 			param.Doc += `; if absent the project ` + project + `, "" for an empty workspace`
 		}

@@ -186,7 +186,7 @@ func compareFolder(t *testing.T, dir string, want map[string]string) {
 // TestSize: a model reads the list of tools in every conversation.
 func TestSize(t *testing.T) {
 	for profile, most := range map[string]int{"vm-run": 600, DefaultProfile: 3000} {
-		s := newServer(t, &clienttest.Server{}, Options{Profile: profile})
+		s := newServer(t, &clienttest.Server{}, Options{Profile: profile, Project: "/home/somebody/src/a-project"})
 		session := connect(t, s, nil)
 		list, err := session.ListTools(t.Context(), nil)
 		if err != nil {
