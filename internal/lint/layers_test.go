@@ -61,6 +61,12 @@ var layers = []layer{
 		why:      "readers and writers of formats are used by the domain and know nothing of it",
 	},
 	{
+		packages: []string{"pyro/internal/network/policy", "pyro/internal/network/dns", "pyro/internal/network/refusals"},
+		only:     []string{"pyro/api", "pyro/internal/failpoint"},
+		never:    []string{"gvisor.dev/gvisor/..."},
+		why:      "what a sandbox may reach is decided, and its questions are answered, without knowing what a sandbox is",
+	},
+	{
 		packages: []string{"pyro/cmd/pyro-agent", "pyro/internal/agent/..."},
 		never:    append([]string{"pyro/client/...", "pyro/internal/cli/...", "gvisor.dev/gvisor/..."}, domain...),
 		why:      "the agent is a small program of its own that runs inside the guest",
