@@ -101,6 +101,13 @@ func (p *Policy) Resolve(name string, addr netip.Addr) Decision {
 	return refused(d.Rule, "%s leads to %s, which is %s", clip(canonical), addr, what)
 }
 
+// Class is [Classify], and counts the host's own addresses as private if the
+// policy knows them.
+func (p *Policy) Class(addr netip.Addr) Class {
+	class, _ := p.classify(addr)
+	return class
+}
+
 // classify knows the host's own addresses too.
 func (p *Policy) classify(addr netip.Addr) (Class, string) {
 	class, what := Classify(addr)

@@ -64,25 +64,32 @@ func Parse(data []byte) (*Policy, error) {
 	return f.compile()
 }
 
+// New makes a policy of what a file would hold; see [Parse] for the errors.
+func New(base, note string, rules []Rule) (*Policy, error) {
+	f := file{Version: version, Base: base, Note: note, Rules: rules}
+	return f.compile()
+}
+
 func (f *file) compile() (*Policy, error) {
-	switch {
-	case f.Version != version:
+	if f.Version != version {
 		return nil, bad("its version is %d, this pyro reads version %d", f.Version, version).WithHint(`begin the file with {"version": %d, "rules": [`, version)
-	case f.Base == "":
+	}
+	if f.Base == "" {
 		f.Base = BaseAllowlist
-	case f.Base != BaseOff && f.Base != BaseAllowlist && f.Base != BaseEgress:
-		return nil, bad("its base %q is unknown", clip(f.Base)).WithHint(`choose from "allowlist" (the default), "egress" and "off"`)
 	}
 	switch {
+	case f.Base != BaseOff && f.Base != BaseAllowlist && f.Base != BaseEgress:
+		return nil, bad("its base %q is unknown", clip(f.Base)).WithHint(`choose from "allowlist" (the default), "egress" and "off"`)
 	case f.Base == BaseOff && len(f.Rules) > 0:
 		return nil, bad("its base is off, and it has rules").WithHint(`leave "base" out: then nothing is open but what the rules open`)
-	case len(f.Rules) > maxRules:
-		return nil, bad("it has %d rules, at most %d are possible", len(f.Rules), maxRules).WithHint("name whole domains with *.example.com, and networks with a prefix")
-	case len(f.Note) > maxNote:
-		return nil, bad("its note has %d bytes, at most %d are possible", len(f.Note), maxNote)
+	case len(f.Rules) > MaxRules:
+		return nil, bad("it has %d rules, at most %d are possible", len(f.Rules), MaxRules).WithHint("name whole domains with *.example.com, and networks with a prefix")
+	case len(f.Note) > MaxNote:
+		return nil, bad("its note has %d bytes, at most %d are possible", len(f.Note), MaxNote)
 	}
 	p := &Policy{base: f.Base, note: f.Note, rules: make([]rule, len(f.Rules))}
 	for i, r := range f.Rules {
+		r.Ports, r.Protocols = slices.Clone(r.Ports), slices.Clone(r.Protocols) // a policy never changes
 		compiled, err := r.compile(i)
 		if err != nil {
 			return nil, ruleError(i, r, err)

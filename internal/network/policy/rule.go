@@ -49,9 +49,9 @@ var protocols = []string{TCP, UDP, ICMP}
 
 // Bounds on what a file may hold; a policy is asked for every connection.
 const (
-	maxRules = 1000
-	maxPorts = 64 // of a rule
-	maxNote  = 1000
+	MaxRules = 1000
+	MaxPorts = 64   // of a rule
+	MaxNote  = 1000 // bytes, of the file and of a rule
 )
 
 // compile checks a rule, the one at place i of its file.
@@ -93,15 +93,17 @@ func (r *rule) complete() error {
 	}
 	onlyPing := slices.Equal(r.protocols, []string{ICMP})
 	switch {
-	case len(r.file.Ports) > maxPorts:
-		return &valueError{"ports", fmt.Sprintf("there are %d, at most %d are possible", len(r.file.Ports), maxPorts), `write ranges, "8000-8100"`}
+	case slices.ContainsFunc(r.file.Ports, func(p Ports) bool { return p.First == 0 || p.First > p.Last }):
+		return &valueError{"ports", "there is one that is neither a port nor a range of ports", "ports are 1 to 65535"}
+	case len(r.file.Ports) > MaxPorts:
+		return &valueError{"ports", fmt.Sprintf("there are %d, at most %d are possible", len(r.file.Ports), MaxPorts), `write ranges, "8000-8100"`}
 	case len(r.file.Ports) > 0 && onlyPing:
 		return &valueError{"ports", "icmp has none", `leave "ports" out, or add tcp to the protocols`}
 	case len(r.file.Ports) == 0:
 		r.ports = defaultPorts
 	}
-	if len(r.file.Note) > maxNote {
-		return &valueError{"note", fmt.Sprintf("it has %d bytes, at most %d are possible", len(r.file.Note), maxNote), ""}
+	if len(r.file.Note) > MaxNote {
+		return &valueError{"note", fmt.Sprintf("it has %d bytes, at most %d are possible", len(r.file.Note), MaxNote), ""}
 	}
 	return r.checkRecords()
 }

@@ -5,13 +5,15 @@ import (
 	"time"
 )
 
-// DNS is the protocol of a refused look-up; the others are those of package
-// policy.
-const DNS = "dns"
+// Protocols of events besides those of package policy.
+const (
+	DNS    = "dns"    // a look-up
+	Others = "others" // stands for the events that were too many to keep
+)
 
 // Event is one thing that the guest tried and was refused, with how often.
 type Event struct {
-	// Protocol is [DNS], or tcp, udp or icmp.
+	// Protocol is [DNS], tcp, udp or icmp, or [Others].
 	Protocol string `json:"protocol"`
 	// Name is the name that was looked up or led to the address; empty when the
 	// guest used an address that no name led to.
