@@ -27,7 +27,7 @@ type Book struct {
 
 	mu      sync.Mutex
 	entries map[netip.Addr][]entry // the newest last
-	order   []netip.Addr           // in which addresses came, with those that are gone
+	order   []netip.Addr           // in which they came
 }
 
 type entry struct {
@@ -77,9 +77,8 @@ func (b *Book) shrink() {
 		}
 		return !live
 	})
-	// A quarter goes at once, so that a full book is not searched for each name.
-	if over := len(b.order) - size; over > 0 {
-		gone := min(over+size/4, len(b.order)-1)
+	// A quarter goes at once, so that a full book is not searched for each address.
+	if gone := min(len(b.order)-size*3/4, len(b.order)-1); gone > 0 {
 		for _, addr := range b.order[:gone] {
 			delete(b.entries, addr)
 		}

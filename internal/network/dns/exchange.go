@@ -141,7 +141,7 @@ func parseReply(data []byte, id uint16, q Question) (Answer, bool, error) {
 	}
 	asked, err := p.Question()
 	switch {
-	case err == dnsmessage.ErrSectionDone && h.RCode != dnsmessage.RCodeSuccess: // a server that did not read that far
+	case err == dnsmessage.ErrSectionDone && h.RCode != dnsmessage.RCodeSuccess && h.RCode != dnsmessage.RCodeNameError: // a server that did not read that far
 		return Answer{RCode: h.RCode}, true, nil
 	case err != nil || asked.Type != q.Type || canonical(asked.Name) != q.Name:
 		return Answer{}, false, nil

@@ -37,9 +37,6 @@ func (s *Server) filter(q *query, a Answer) result {
 		if record.Header.Type != q.question.Type || canonical(record.Header.Name) != end || len(r.records) >= maxRecords {
 			continue
 		}
-		if record.Header.Type == dnsmessage.TypeCNAME && len(chain) > 0 {
-			continue
-		}
 		if addr, ok := address(record); ok {
 			if d := s.Policy.Resolve(q.name, addr); !d.Allowed {
 				if left++; left <= 8 {
@@ -60,14 +57,19 @@ func (s *Server) filter(q *query, a Answer) result {
 }
 
 // follow walks along the aliases from the name that was asked for, and returns
-// them and the name at which the records are. A question for the alias itself
-// ends at the first.
+// them and the name at which the records are, or "" if they lead in a circle. A
+// question for the alias itself ends where it began.
 func follow(q *query, records []dnsmessage.Resource) (chain []dnsmessage.Resource, end string) {
 	end = q.name
 	if q.question.Type == dnsmessage.TypeCNAME {
 		return nil, end
 	}
-	for range maxChain {
+	seen := map[string]bool{}
+	for len(chain) < maxChain {
+		if seen[end] {
+			return nil, ""
+		}
+		seen[end] = true
 		next := ""
 		for _, record := range records {
 			alias, ok := record.Body.(*dnsmessage.CNAMEResource)
@@ -77,11 +79,11 @@ func follow(q *query, records []dnsmessage.Resource) (chain []dnsmessage.Resourc
 			}
 		}
 		if next == "" {
-			break
+			return chain, end
 		}
 		end = next
 	}
-	return chain, end
+	return nil, ""
 }
 
 // canonical is the name as policies compare it, or in lower case if it is none.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/dns/dnsmessage"
@@ -175,7 +174,7 @@ func TestAnswer(t *testing.T) {
 		{dnsmessage.TypeA, "edge.example.net.", "NameError"},
 		{dnsmessage.TypeA, "rebind.example.com.", "Success 93.184.215.14"},
 		{dnsmessage.TypeA, "lan.example.com.", "Success 10.1.2.3"},
-		{dnsmessage.TypeA, "loop.example.com.", "Success" + strings.Repeat(" ->loop.example.com.", maxChain)},
+		{dnsmessage.TypeA, "loop.example.com.", "Success"},
 		{dnsmessage.TypeA, "fails.example.com.", "ServerFailure"},
 		{dnsmessage.TypeAAAA, "m.example.com.", "Success"},
 		{dnsmessage.TypeA, "nothing.example.com.", "NameError"},
@@ -207,24 +206,5 @@ func TestAnswer(t *testing.T) {
 	}
 	if len(b.failed) != 1 || !strings.Contains(b.failed[0], "strike") {
 		t.Errorf("failures %q", b.failed)
-	}
-}
-
-func TestBookForgets(t *testing.T) {
-	b := &Book{Size: 8, Grace: time.Nanosecond}
-	addr := netip.MustParseAddr("192.0.2.1")
-	b.Add("old.example", addr, 0)
-	time.Sleep(time.Millisecond)
-	if got := b.Names(addr); got != nil {
-		t.Errorf("names %q", got)
-	}
-	for i := range 100 {
-		b.Add("many.example", netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), time.Hour)
-	}
-	if n := b.Len(); n > 8 || n == 0 {
-		t.Errorf("%d addresses", n)
-	}
-	if got := b.Names(netip.AddrFrom4([4]byte{192, 0, 2, 99})); len(got) != 1 {
-		t.Errorf("the newest is gone: %q", got)
 	}
 }

@@ -112,7 +112,7 @@ func TestFlush(t *testing.T) {
 func TestFlood(t *testing.T) {
 	dir := t.TempDir()
 	w, files := open(t, dir)
-	const n = 50_000
+	const n = 12_000
 	for i := range n {
 		w.Add(Event{Protocol: DNS, Name: fmt.Sprintf("n%d.example.com", i), Record: "A", Reason: strings.Repeat("x", 200)})
 	}
@@ -138,7 +138,7 @@ func TestFlood(t *testing.T) {
 // Many kinds, each many times: all counts are there after many turns.
 func TestTurns(t *testing.T) {
 	dir := t.TempDir()
-	const kinds, rounds = 500, 20
+	const kinds, rounds = 500, 8
 	for range rounds {
 		w, _ := open(t, dir)
 		for i := range kinds {
