@@ -61,7 +61,7 @@ var layers = []layer{
 		why:      "readers and writers of formats are used by the domain and know nothing of it",
 	},
 	{
-		packages: []string{"pyro/internal/network/policy", "pyro/internal/network/dns", "pyro/internal/network/refusals"},
+		packages: []string{"pyro/internal/network/policy", "pyro/internal/network/dns", "pyro/internal/network/greeting", "pyro/internal/network/refusals"},
 		only:     []string{"pyro/api", "pyro/internal/failpoint"},
 		never:    []string{"gvisor.dev/gvisor/..."},
 		why:      "what a sandbox may reach is decided, and its questions are answered, without knowing what a sandbox is",

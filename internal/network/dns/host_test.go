@@ -45,8 +45,7 @@ func (u *upstream) serve(t testing.TB) netip.AddrPort {
 		go u.conns(listener)
 		return at
 	}
-	t.Fatal("no port that is free for UDP and TCP")
-	panic("unreachable")
+	panic("no port that is free for UDP and TCP")
 }
 
 func (u *upstream) packets(conn *net.UDPConn) {
