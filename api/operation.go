@@ -18,6 +18,7 @@
 // name, or "NAME,arg" for a positional argument, "NAME,rest" for everything
 // after "--", "-" for a field that the command line does not offer; ",hostpath"
 // marks a path on the caller's host, ",dash" one that may be "-" for stdout,
+// ",word=W" one that may be the word W instead of a path,
 // ",empty" a required field that may be empty. A field without omitempty is
 // required. A field whose type has a Values method is an enumeration. A field of
 // pointer type is optional, and without a default tag nil when it was left out.

@@ -25,6 +25,9 @@ type Param struct {
 	// Dash says that the host path "-" stands for the command line's own stdout,
 	// which only the command line can do something with.
 	Dash bool
+	// Words are values of a host path that are no paths but mean something by
+	// themselves; a file of that name is ./WORD.
+	Words []string
 	// Required fields have no default and must not be empty, unless Empty says
 	// that empty is a value like others.
 	Required, Empty bool
@@ -69,11 +72,19 @@ func paramOf(f reflect.StructField) Param {
 	p.HostPath = slices.Contains(cli, "hostpath")
 	p.Dash = slices.Contains(cli, "dash")
 	p.Empty = slices.Contains(cli, "empty")
+	for _, opt := range cli {
+		if word, ok := strings.CutPrefix(opt, "word="); ok {
+			p.Words = append(p.Words, word)
+		}
+	}
 	if v, ok := reflect.Zero(p.elem()).Interface().(interface{ Values() []string }); ok {
 		p.Enum = v.Values()
 	}
 	return p
 }
+
+// Path says whether a value is a path on the caller's host.
+func (p Param) Path(value string) bool { return p.HostPath && !slices.Contains(p.Words, value) }
 
 func (p Param) elem() reflect.Type {
 	if p.Type.Kind() == reflect.Pointer {

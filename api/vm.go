@@ -43,7 +43,8 @@ type SandboxOptions struct {
 	DiskMiB         int     `json:"disk_mib,omitempty" cli:"disk-mib" default:"8192" doc:"limit of what the sandbox may write to its disk, in MiB"`
 	PIDLimit        int     `json:"pid_limit,omitempty" cli:"pid-limit" default:"512" doc:"limit of processes and threads at the same time"`
 	TTLSeconds      int     `json:"ttl_seconds,omitempty" cli:"ttl-seconds" default:"600" doc:"seconds after which the sandbox is removed, whatever it does"`
-	Network         bool    `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network"`
+	Network         bool    `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, not the host and its private networks"`
+	NetworkPolicy   string  `json:"network_policy,omitempty" cli:"network-policy,hostpath,word=egress,word=allowlist" doc:"what the network lets through: egress (as with network), allowlist (nothing, but see what was refused), or the path of a policy file"`
 	Runtime         Runtime `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
 	AllowHostCompat bool    `json:"allow_host_compat,omitempty" cli:"allow-host-compat" doc:"run on the host WITHOUT isolation if no sandbox can be had"`
 }
@@ -71,6 +72,7 @@ type VM struct {
 	PIDLimit      int           `json:"pid_limit" doc:"limit of processes and threads"`
 	TTLSeconds    int           `json:"ttl_seconds" doc:"life time in seconds"`
 	Network       bool          `json:"network" doc:"whether it has outbound network"`
+	NetworkPolicy string        `json:"network_policy,omitempty" doc:"what that lets through: egress, or allowlist for what the rules of its policy name"`
 	CreatedAt     time.Time     `json:"created_at" doc:"when it was created"`
 	ExpiresAt     time.Time     `json:"expires_at" doc:"when it will be removed"`
 	MemoryBytes   int64         `json:"memory_bytes,omitempty" doc:"memory a started guest uses now, 0 if unknown"`
@@ -132,9 +134,14 @@ const MaxOutput = 1 << 20
 
 // NetworkInfo describes the network of a VM.
 type NetworkInfo struct {
-	VMID    string `json:"vm_id" doc:"id of the VM"`
-	Enabled bool   `json:"enabled" doc:"whether it has outbound network"`
-	Detail  string `json:"detail" doc:"how, in words"`
+	VMID      string   `json:"vm_id" doc:"id of the VM"`
+	Enabled   bool     `json:"enabled" doc:"whether it has outbound network"`
+	Policy    string   `json:"policy,omitempty" doc:"what that lets through: egress, or allowlist for what the rules name"`
+	Rules     []string `json:"rules,omitempty" doc:"the rules of its policy, each as in a policy file"`
+	State     string   `json:"state,omitempty" doc:"of a started sandbox: up, or down while the process that carries it is replaced"`
+	Addresses []string `json:"addresses,omitempty" doc:"of the sandbox, behind address translation"`
+	Gateway   string   `json:"gateway,omitempty" doc:"its router and name server"`
+	Detail    string   `json:"detail" doc:"how, in words"`
 }
 
 // Reaped answers ReapExpired.

@@ -30,18 +30,19 @@ const (
 
 // CreateWorkspaceRequest asks for a new workspace, which is started.
 type CreateWorkspaceRequest struct {
-	Environment string            `json:"environment" cli:"ENV,arg" doc:"environment name, see pyro env list"`
-	Name        string            `json:"name,omitempty" cli:"name" doc:"a name of its own, which can stand for its id: 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit, and not beginning with ws-"`
-	Labels      map[string]string `json:"labels,omitempty" cli:"label" doc:"labels to find it by, KEY=VALUE on the command line, any number of times"`
-	SeedPath    string            `json:"seed_path,omitempty" cli:"seed-path,hostpath" doc:"folder or archive (.tar, .tar.gz, .tgz, .tar.zst) to begin with"`
-	Strict      bool              `json:"strict,omitempty" cli:"strict" doc:"fail if something of the seed cannot be copied, instead of a warning"`
-	VCPUCount   int               `json:"vcpu_count,omitempty" cli:"vcpu-count" default:"1" doc:"number of virtual CPUs"`
-	MemMiB      int               `json:"mem_mib,omitempty" cli:"mem-mib" default:"1024" doc:"memory limit in MiB"`
-	DiskMiB     int               `json:"disk_mib,omitempty" cli:"disk-mib" default:"8192" doc:"limit of what may be written in /workspace beyond the seed, and again in the rest of the system, in MiB"`
-	PIDLimit    int               `json:"pid_limit,omitempty" cli:"pid-limit" default:"512" doc:"limit of processes and threads at the same time"`
-	TTLSeconds  int               `json:"ttl_seconds,omitempty" cli:"ttl-seconds" doc:"seconds after which the workspace is deleted with all it holds; 0 is never"`
-	Network     bool              `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network"`
-	Runtime     Runtime           `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
+	Environment   string            `json:"environment" cli:"ENV,arg" doc:"environment name, see pyro env list"`
+	Name          string            `json:"name,omitempty" cli:"name" doc:"a name of its own, which can stand for its id: 1 to 64 letters, digits, dots, dashes and underscores, the first a letter or digit, and not beginning with ws-"`
+	Labels        map[string]string `json:"labels,omitempty" cli:"label" doc:"labels to find it by, KEY=VALUE on the command line, any number of times"`
+	SeedPath      string            `json:"seed_path,omitempty" cli:"seed-path,hostpath" doc:"folder or archive (.tar, .tar.gz, .tgz, .tar.zst) to begin with"`
+	Strict        bool              `json:"strict,omitempty" cli:"strict" doc:"fail if something of the seed cannot be copied, instead of a warning"`
+	VCPUCount     int               `json:"vcpu_count,omitempty" cli:"vcpu-count" default:"1" doc:"number of virtual CPUs"`
+	MemMiB        int               `json:"mem_mib,omitempty" cli:"mem-mib" default:"1024" doc:"memory limit in MiB"`
+	DiskMiB       int               `json:"disk_mib,omitempty" cli:"disk-mib" default:"8192" doc:"limit of what may be written in /workspace beyond the seed, and again in the rest of the system, in MiB"`
+	PIDLimit      int               `json:"pid_limit,omitempty" cli:"pid-limit" default:"512" doc:"limit of processes and threads at the same time"`
+	TTLSeconds    int               `json:"ttl_seconds,omitempty" cli:"ttl-seconds" doc:"seconds after which the workspace is deleted with all it holds; 0 is never"`
+	Network       bool              `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, not the host and its private networks"`
+	NetworkPolicy string            `json:"network_policy,omitempty" cli:"network-policy,hostpath,word=egress,word=allowlist" doc:"what the network lets through: egress (as with network), allowlist (nothing, but see what was refused), or the path of a policy file"`
+	Runtime       Runtime           `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
 
 	SeedFiles []string `json:"seed_files,omitzero" cli:"-" doc:"only these files of the folder seed_path, by their paths below it; all if absent"`
 
@@ -85,6 +86,7 @@ type Workspace struct {
 	DiskMiB             int               `json:"disk_mib" doc:"disk limit in MiB, for /workspace and again for the rest"`
 	PIDLimit            int               `json:"pid_limit" doc:"limit of processes and threads"`
 	Network             bool              `json:"network" doc:"whether it has outbound network"`
+	NetworkPolicy       string            `json:"network_policy,omitempty" doc:"what that lets through: egress, or allowlist for what the rules of its policy name"`
 	TTLSeconds          int               `json:"ttl_seconds" doc:"life time in seconds, 0 for no end"`
 	ExpiresAt           time.Time         `json:"expires_at,omitzero" doc:"when it will be deleted; absent if never"`
 	CommandCount        int               `json:"command_count" doc:"commands in the log, since creation or the last reset"`

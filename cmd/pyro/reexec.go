@@ -1,14 +1,21 @@
 package main
 
-import "pyro/internal/runtime/gvisor"
+import (
+	"pyro/internal/network/uplink"
+	"pyro/internal/runtime/gvisor"
+)
 
-// reexec runs the process's other role, if it was started to have one: the
-// gVisor driver starts this program again under other names. It reports
-// whether it did.
+// reexec runs the process's other role, if it was started to have one: this
+// program is started again under other names, to be the parts of a sandbox. It
+// reports whether it did.
 func reexec() bool {
-	if !gvisor.IsReexec() {
+	switch {
+	case uplink.IsReexec():
+		uplink.ReexecMain()
+	case gvisor.IsReexec():
+		gvisor.ReexecMain()
+	default:
 		return false
 	}
-	gvisor.ReexecMain()
 	return true
 }

@@ -32,6 +32,8 @@ func (g *guest) answer(ctx context.Context, call wire.Call) (any, error) {
 		if g.files != nil {
 			return g.answerFile(ctx, call)
 		}
+	case wire.Network:
+		return with(call, func(p wire.NetworkParams) (any, error) { return struct{}{}, setNetwork(ctx, p) })
 	case wire.ShellOpen, wire.ShellList, wire.ShellRead, wire.ShellWrite, wire.ShellResize, wire.ShellSignal, wire.ShellClose:
 		if g.shells != nil {
 			return g.answerShell(ctx, call)

@@ -148,7 +148,7 @@ func setField(p api.Param, field reflect.Value, text string) error {
 	switch {
 	case p.HostPath && text == "":
 		return api.Errorf(api.KindUsage, "%s is empty, a path is needed", p.Name)
-	case p.HostPath && !(p.Dash && text == "-"):
+	case p.Path(text) && !(p.Dash && text == "-"):
 		abs, err := filepath.Abs(text)
 		if err != nil {
 			return api.Errorf(api.KindUsage, "%s: %w", p.Name, err)

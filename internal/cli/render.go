@@ -31,8 +31,7 @@ func (a *app) render(op *api.Operation, req, result any) error {
 	case *api.Cleanup:
 		renderCleanup(&b, r)
 	case *api.NetworkInfo:
-		fmt.Fprintf(&b, "VM: %s\nNetwork: %s\n", r.VMID, yes(r.Enabled))
-		field(&b, "Detail", r.Detail)
+		renderNetwork(&b, r)
 	case *api.Reaped:
 		fmt.Fprintf(&b, "Removed: %d\n", r.Count)
 		for _, id := range r.VMIDs {
@@ -125,7 +124,7 @@ func renderVM(w io.Writer, vm *api.VM) {
 	fmt.Fprintf(w, "VM: %s\nEnvironment: %s\nState: %s\n", vm.VMID, vm.Environment, vm.State)
 	field(w, "Execution mode", string(vm.ExecutionMode))
 	fmt.Fprintf(w, "Resources: vcpu_count=%d mem_mib=%d disk_mib=%d pid_limit=%d\n", vm.VCPUCount, vm.MemMiB, vm.DiskMiB, vm.PIDLimit)
-	fmt.Fprintf(w, "Network: %s\n", yes(vm.Network))
+	field(w, "Network", networkText(vm.Network, vm.NetworkPolicy))
 	fmt.Fprintf(w, "TTL: %d s, until %s\n", vm.TTLSeconds, stamp(vm.ExpiresAt))
 	if vm.MemoryBytes > 0 {
 		field(w, "Memory in use", bytes(vm.MemoryBytes))

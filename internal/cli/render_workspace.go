@@ -21,7 +21,7 @@ func renderWorkspace(w io.Writer, ws *api.Workspace) {
 	renderSeed(w, &ws.WorkspaceSeed)
 	field(w, "Execution mode", string(ws.ExecutionMode))
 	fmt.Fprintf(w, "Resources: vcpu_count=%d mem_mib=%d disk_mib=%d pid_limit=%d\n", ws.VCPUCount, ws.MemMiB, ws.DiskMiB, ws.PIDLimit)
-	field(w, "Network", yes(ws.Network))
+	field(w, "Network", networkText(ws.Network, ws.NetworkPolicy))
 	renderSecrets(w, ws.Secrets)
 	fmt.Fprintf(w, "Command count: %d\nServices: running=%d total=%d\nSnapshots: %d\nReset count: %d\n",
 		ws.CommandCount, ws.RunningServiceCount, ws.ServiceCount, ws.SnapshotCount, ws.ResetCount)

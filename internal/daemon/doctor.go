@@ -26,6 +26,8 @@ func (s *server) doctor(ctx context.Context, _ api.DoctorRequest) (api.DoctorRep
 	drivers := append(append([]runtime.Driver(nil), s.parts.isolated...), s.parts.hostCompat)
 	checks := make([]api.RuntimeCheck, len(drivers))
 	var wg sync.WaitGroup
+	network := false
+	wg.Go(func() { network = s.probeNetwork(ctx) })
 	for i, driver := range drivers {
 		wg.Go(func() { checks[i] = probe(ctx, driver, probeTime) })
 	}
@@ -38,10 +40,28 @@ func (s *server) doctor(ctx context.Context, _ api.DoctorRequest) (api.DoctorRep
 		}
 	}
 	report.Runtimes = append(report.Runtimes, checks...)
-	// A probe boots a sandbox and runs a command in it. No runtime of this
-	// version connects one to the outside.
-	report.Capabilities = api.Capabilities{VMBoot: report.OK, GuestExec: report.OK}
+	// A probe boots a sandbox and runs a command in it.
+	report.Capabilities = api.Capabilities{VMBoot: report.OK, GuestExec: report.OK, GuestNetwork: network}
 	return report, nil
+}
+
+// probeNetwork says whether a sandbox can be given network: whether one did talk
+// to the process at the other end.
+func (s *server) probeNetwork(ctx context.Context) bool {
+	for _, driver := range s.parts.isolated {
+		prober, ok := driver.(runtime.NetworkProber)
+		if !ok {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, probeTime)
+		err := prober.ProbeNetwork(ctx)
+		cancel()
+		if err == nil {
+			return true
+		}
+		s.log.Warn("a sandbox cannot be given network", "runtime", driver.Name(), "error", err)
+	}
+	return false
 }
 
 // probe runs a driver's probe under a deadline that holds even if the driver

@@ -79,7 +79,7 @@ func held(image *environment.Image, err error) (*sandbox.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &sandbox.Image{Path: image.Path, Digest: image.Digest, Env: image.Config.Env, Release: image.Release}, nil
+	return &sandbox.Image{Path: image.Path, Digest: image.Digest, Env: image.Config.Env, AptSources: image.AptSources, Release: image.Release}, nil
 }
 
 func (i images) Pull(ctx context.Context, name string, progress func(api.Progress)) error {

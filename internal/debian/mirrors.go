@@ -3,6 +3,7 @@ package debian
 import (
 	"bufio"
 	"cmp"
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
@@ -37,6 +38,18 @@ func (m Mirrors) Suite(name string) Suite {
 		return Suite{m.Security, name}
 	}
 	return Suite{m.Main, name}
+}
+
+// SourcesList is a sources.list(5) of the suites, each once.
+func (m Mirrors) SourcesList(suites []string) string {
+	var b strings.Builder
+	for i, name := range suites {
+		if !slices.Contains(suites[:i], name) {
+			s := m.Suite(name)
+			fmt.Fprintf(&b, "deb %s %s main\n", s.Mirror, s.Name)
+		}
+	}
+	return b.String()
 }
 
 // FindMirrors says which mirrors to use: those of the environment, else those of

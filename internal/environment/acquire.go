@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pyro/api"
+	"pyro/internal/debian"
 	"pyro/internal/oci"
 )
 
@@ -24,6 +25,11 @@ type Image struct {
 	// Config says how the image's author meant processes to start. It is empty
 	// for images built from packages.
 	Config oci.Config
+	// AptSources is a sources.list(5) with which apt finds the archive that the
+	// image was built from, at the mirror that is used now. Images hold none, so
+	// that they are the same whatever the mirror; it is empty for images that were
+	// not built from packages.
+	AptSources string
 
 	lock *held
 	once sync.Once
@@ -80,8 +86,23 @@ func (m *Manager) AcquireDigest(ctx context.Context, digest string) (*Image, err
 	}
 	return &Image{
 		Path: filepath.Join(m.cache.image(digest), imageFile), Digest: digest,
-		SizeBytes: meta.SizeBytes, Config: meta.Config, lock: lock,
+		SizeBytes: meta.SizeBytes, Config: meta.Config, AptSources: m.aptSources(meta), lock: lock,
 	}, nil
+}
+
+func (m *Manager) aptSources(meta *Meta) string {
+	if meta.Source.Kind != FromDebian {
+		return ""
+	}
+	var suites []string
+	for _, r := range meta.Releases {
+		suites = append(suites, r.Suite)
+	}
+	mirrors, err := debian.FindMirrors(os.DirFS("/"), m.getenv)
+	if err != nil {
+		return ""
+	}
+	return mirrors.SourcesList(suites)
 }
 
 // incomplete says that what is missing should be there, for there is a record of it.

@@ -89,6 +89,8 @@ func hostPath(p api.Param, field reflect.Value) error {
 	switch {
 	case path == "": // an optional one that was left out
 		return nil
+	case !p.Path(path):
+		return nil
 	case p.Dash && path == "-":
 		return api.Errorf(api.KindUsage, "%s is -, a path is needed", p.Name)
 	}

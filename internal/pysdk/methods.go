@@ -176,7 +176,11 @@ func sent(p api.Param) string {
 	name := identifier(p.Name)
 	switch typ := indirect(p.Type); {
 	case p.HostPath:
-		return "host_path(" + name + ")"
+		words := ""
+		for _, w := range p.Words {
+			words += ", " + quoted(w)
+		}
+		return "host_path(" + name + words + ")"
 	case p.Rest:
 		return "arguments(" + name + ")"
 	case typ.Kind() == reflect.Slice && literal(p) == "None" && !p.Required:

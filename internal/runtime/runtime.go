@@ -4,8 +4,9 @@
 // # Terms
 //
 // A machine is one sandbox: a root file system made of a read-only image under
-// a writable layer, a guest agent as its first process, limits, and no network.
-// It has an id chosen by the caller and a folder of its own on the host.
+// a writable layer, a guest agent as its first process, limits, and no network
+// but its own loopback, unless it is asked for. It has an id chosen by the caller
+// and a folder of its own on the host.
 //
 // # Promises that every driver keeps
 //
@@ -20,6 +21,10 @@
 //     nothing else of the host: no file, process, variable or descriptor.
 //   - Limits are true inside (nproc, free, df) and enforced. Reaching one never
 //     harms the host or another machine; Machine.LimitHit names it.
+//   - With Spec.Network the guest reaches what the policy lets through, and
+//     nothing else. A network that breaks, because what carries it was killed,
+//     comes back by itself while a process holds the machine, and at the latest
+//     with the next Adopt; without such a process it goes on.
 //   - Methods are safe for concurrent use.
 //
 // Errors are *api.Error. Differences between drivers are data (Features), not
@@ -35,6 +40,7 @@ import (
 	"time"
 
 	"pyro/api"
+	"pyro/internal/network/policy"
 	"pyro/internal/tree"
 )
 
@@ -67,6 +73,9 @@ type Features struct {
 	Isolated bool
 	// Limits says that memory, CPU, disk and pids limits hold.
 	Limits bool
+	// Network says that Spec.Network may be set. Its machines are Networked then,
+	// and the driver a NetworkProber.
+	Network bool
 }
 
 // Spec describes a machine. Every field is required unless it says otherwise.
@@ -98,6 +107,20 @@ type Spec struct {
 	// image of its own. Both are optional; at most one is set.
 	Disk  string `json:",omitempty"`
 	Layer string `json:",omitempty"`
+	// Network gives the machine a network. Optional: without it there is none.
+	Network *Network `json:",omitempty"`
+}
+
+// Network is the outbound network of a machine.
+type Network struct {
+	// Policy says what the guest may reach. Required.
+	Policy *policy.Policy
+	// Refusals is the folder of the log of what was refused, see package refusals.
+	// The log is made if absent and stays when the machine goes. Optional.
+	Refusals string `json:",omitempty"`
+	// AptSources is what /etc/apt/sources.list shall hold in a guest whose apt has
+	// no sources. Optional.
+	AptSources string `json:",omitempty"`
 }
 
 // Machine is a live sandbox.
@@ -167,6 +190,19 @@ type Usage struct {
 	DiskBytes   int64 // bytes used in the writable layer
 	PIDs        int   // processes and threads
 	Measured    time.Time
+}
+
+// Networked is the power of machines with a Spec.Network.
+type Networked interface {
+	// NetworkUp says whether what carries the network runs at the moment.
+	NetworkUp() bool
+}
+
+// NetworkProber is the power of drivers that can give a network.
+type NetworkProber interface {
+	// ProbeNetwork runs a tiny machine with a network and has it talk to the other
+	// end, like Driver.Probe.
+	ProbeNetwork(ctx context.Context) error
 }
 
 // LayerExporter is the power of drivers whose writable layer can be read.

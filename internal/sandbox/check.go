@@ -31,9 +31,9 @@ func CheckCommand(argv []string) error {
 	return nil
 }
 
-// Check refuses resources that no runtime of this version can give. Types, signs
-// and enumerations were checked where the request was read.
-func Check(vcpus, memMiB int, network bool) error {
+// Check refuses resources that this host cannot give. Types, signs and
+// enumerations were checked where the request was read.
+func Check(vcpus, memMiB int) error {
 	switch cpus := runtime.NumCPU(); {
 	case vcpus > cpus:
 		return api.Errorf(api.KindUsage, "vcpu_count is %d, but this host has %d CPUs", vcpus, cpus).
@@ -41,9 +41,6 @@ func Check(vcpus, memMiB int, network bool) error {
 	case memMiB < minMemMiB:
 		return api.Errorf(api.KindUsage, "mem_mib is %d, at least %d are needed", memMiB, minMemMiB).
 			WithHint("use --mem-mib %d or more", minMemMiB)
-	case network:
-		return api.Errorf(api.KindUnsupported, "outbound network is not available in this version").
-			WithHint("run without --network")
 	}
 	return nil
 }

@@ -26,10 +26,12 @@ type Environments interface {
 
 // Image is an environment's image that will not go away before Release.
 type Image struct {
-	Path    string   // the EROFS file
-	Digest  string   // sha256:...
-	Env     []string // variables that the image's configuration sets
-	Release func()   // required; called once
+	Path   string   // the EROFS file
+	Digest string   // sha256:...
+	Env    []string // variables that the image's configuration sets
+	// AptSources is what apt in the sandbox shall use with a network; may be empty.
+	AptSources string
+	Release    func() // required; called once
 }
 
 // WorkspacePrefix begins the ids of workspaces' machines, by which they are told

@@ -86,6 +86,9 @@ var migrations = []string{
 	`ALTER TABLE workspaces ADD COLUMN name TEXT NOT NULL DEFAULT '';
 	ALTER TABLE workspaces ADD COLUMN labels TEXT NOT NULL DEFAULT '';
 	CREATE UNIQUE INDEX workspaces_name ON workspaces (name) WHERE name != ''`,
+
+	`ALTER TABLE vms ADD COLUMN network_policy TEXT NOT NULL DEFAULT '';
+	ALTER TABLE workspaces ADD COLUMN network_policy TEXT NOT NULL DEFAULT ''`,
 }
 
 const createSchema = `CREATE TABLE IF NOT EXISTS schema (

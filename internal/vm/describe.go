@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"pyro/api"
+	"pyro/internal/sandbox"
 )
 
 // usageTime bounds how long Status waits for a measurement.
@@ -47,5 +48,10 @@ func (m *Manager) NetworkInfo(_ context.Context, id string) (api.NetworkInfo, er
 	if !in.driver.Features().Isolated {
 		return api.NetworkInfo{VMID: id, Enabled: true, Detail: "commands run on the host and use its network"}, nil
 	}
-	return api.NetworkInfo{VMID: id, Detail: "the loopback interface only; outbound network is not available in this version"}, nil
+	in.mu.Lock()
+	p := sandbox.StoredPolicy(in.row.NetworkPolicy)
+	in.mu.Unlock()
+	info := sandbox.DescribeNetwork(p, in.machine())
+	info.VMID = id
+	return info, nil
 }

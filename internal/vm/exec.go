@@ -11,7 +11,10 @@ import (
 // Run runs one command in a fresh VM and removes the VM.
 func (m *Manager) Run(ctx context.Context, req api.RunRequest, stdio sandbox.Stdio) (api.ExecResult, error) {
 	// What is refused anyway is refused before the first event.
-	if err := sandbox.Check(req.VCPUCount, req.MemMiB, req.Network); err != nil {
+	if err := sandbox.Check(req.VCPUCount, req.MemMiB); err != nil {
+		return api.ExecResult{}, err
+	}
+	if _, err := sandbox.ReadPolicy(req.Network, req.NetworkPolicy); err != nil {
 		return api.ExecResult{}, err
 	}
 	if err := sandbox.CheckCommand(req.Command); err != nil {

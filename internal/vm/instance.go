@@ -117,6 +117,12 @@ func (in *instance) spec() runtime.Spec {
 	if in.image != nil {
 		s.Image, s.Env = in.image.Path, in.image.Env
 	}
+	if p := sandbox.StoredPolicy(in.row.NetworkPolicy); p != nil && in.driver.Features().Network {
+		s.Network = &runtime.Network{Policy: p}
+		if in.image != nil {
+			s.Network.AptSources = in.image.AptSources
+		}
+	}
 	return s
 }
 
@@ -131,10 +137,14 @@ func (in *instance) public() api.VM {
 	case store.Removing:
 		state = api.VMStopped
 	}
+	base := ""
+	if p := sandbox.StoredPolicy(in.row.NetworkPolicy); p != nil {
+		base = p.Base()
+	}
 	return api.VM{
 		VMID: in.id, Environment: in.row.Environment, State: state, ExecutionMode: in.driver.Features().Mode,
 		VCPUCount: in.row.VCPUCount, MemMiB: in.row.MemMiB, DiskMiB: in.row.DiskMiB, PIDLimit: in.row.PIDLimit,
-		TTLSeconds: in.row.TTLSeconds, Network: in.row.Network, CreatedAt: in.row.CreatedAt, ExpiresAt: in.row.ExpiresAt,
+		TTLSeconds: in.row.TTLSeconds, Network: in.row.Network, NetworkPolicy: base, CreatedAt: in.row.CreatedAt, ExpiresAt: in.row.ExpiresAt,
 	}
 }
 

@@ -20,10 +20,21 @@ func (m *Manager) Create(ctx context.Context, req api.CreateVMRequest) (api.VM, 
 }
 
 func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral bool, progress func(api.Progress)) (*instance, error) {
-	if err := sandbox.Check(req.VCPUCount, req.MemMiB, req.Network); err != nil {
+	if err := sandbox.Check(req.VCPUCount, req.MemMiB); err != nil {
+		return nil, err
+	}
+	network, err := sandbox.ReadPolicy(req.Network, req.NetworkPolicy)
+	if err != nil {
 		return nil, err
 	}
 	driver, err := m.drivers.Choose(ctx, req.Runtime, req.AllowHostCompat)
+	if err != nil {
+		return nil, err
+	}
+	if err := sandbox.CheckNetwork(driver, network, req.NetworkPolicy); err != nil {
+		return nil, err
+	}
+	stored, err := sandbox.StorePolicy(network)
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +42,7 @@ func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral
 	if err != nil {
 		return nil, err
 	}
-	in := newInstance(newRow(req, driver, ephemeral), driver, image)
+	in := newInstance(newRow(req, driver, ephemeral, stored), driver, image)
 	if image != nil {
 		in.row.ImageDigest = image.Digest
 	}
@@ -43,13 +54,13 @@ func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral
 	return in, nil
 }
 
-func newRow(req api.CreateVMRequest, driver runtime.Driver, ephemeral bool) store.VM {
+func newRow(req api.CreateVMRequest, driver runtime.Driver, ephemeral bool, network string) store.VM {
 	now := time.Now().UTC().Truncate(time.Millisecond) // the store keeps milliseconds
 	return store.VM{
 		ID: newID(), Environment: req.Environment, Driver: driver.Name(), State: store.Created,
 		Ephemeral: ephemeral, AllowHostCompat: req.AllowHostCompat,
 		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit,
-		TTLSeconds: req.TTLSeconds, Network: req.Network,
+		TTLSeconds: req.TTLSeconds, Network: network != "", NetworkPolicy: network,
 		CreatedAt: now, ExpiresAt: now.Add(api.Seconds(req.TTLSeconds)),
 	}
 }

@@ -18,7 +18,7 @@ import (
 // Create makes a workspace and starts it. An environment that is not installed
 // is pulled first.
 func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, progress func(api.Progress)) (api.Workspace, error) {
-	if err := sandbox.Check(req.VCPUCount, req.MemMiB, req.Network); err != nil {
+	if err := sandbox.Check(req.VCPUCount, req.MemMiB); err != nil {
 		return api.Workspace{}, err
 	}
 	if err := checkLabels(req.Labels); err != nil {
@@ -30,6 +30,10 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 		}
 	}
 	driver, err := m.drivers.Wanted(req.Runtime)
+	if err != nil {
+		return api.Workspace{}, err
+	}
+	network, err := networkOf(req, driver)
 	if err != nil {
 		return api.Workspace{}, err
 	}
@@ -51,17 +55,18 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 	if err := m.takeName(req.Name, id); err != nil {
 		return api.Workspace{}, err
 	}
-	w, err := m.createAs(ctx, id, req, driver, seeding{source, only}, all, progress)
+	w, err := m.createAs(ctx, id, req, driver, seeding{source, only, network}, all, progress)
 	if err != nil {
 		m.dropUnused(req.Name, id)
 	}
 	return w, err
 }
 
-// seeding is what a workspace is to begin with.
+// seeding is what was read on the host of what a workspace is to begin with.
 type seeding struct {
-	source *seed.Source // nil for nothing
-	only   *seed.Selection
+	source  *seed.Source // nil for nothing
+	only    *seed.Selection
+	network string // its policy, as it is recorded
 }
 
 // createAs is Create for a request that was checked, whose name is the id's.
@@ -71,6 +76,7 @@ func (m *Manager) createAs(ctx context.Context, id string, req api.CreateWorkspa
 		return api.Workspace{}, err
 	}
 	row := newRow(id, req, driver, image)
+	row.Network, row.NetworkPolicy = from.network != "", from.network
 	in := newInstance(m.folder(row.ID), row, driver, image)
 	in.secrets = newSecrets(all)
 	report, err := m.create(ctx, in, from.source, seed.Options{Strict: req.Strict, Only: from.only})
@@ -84,6 +90,18 @@ func (m *Manager) createAs(ctx context.Context, id string, req api.CreateWorkspa
 	w := in.public()
 	w.Warnings, w.WarningsDropped = warnings(report.Warnings), report.Dropped
 	return w, nil
+}
+
+// networkOf returns the policy that the request asks for, as it is recorded.
+func networkOf(req api.CreateWorkspaceRequest, driver runtime.Driver) (string, error) {
+	p, err := sandbox.ReadPolicy(req.Network, req.NetworkPolicy)
+	if err != nil {
+		return "", err
+	}
+	if err := sandbox.CheckNetwork(driver, p, req.NetworkPolicy); err != nil {
+		return "", err
+	}
+	return sandbox.StorePolicy(p)
 }
 
 // openSeed opens what a workspace is to begin with, nil for nothing.
@@ -116,7 +134,7 @@ func newRow(id string, req api.CreateWorkspaceRequest, driver runtime.Driver, im
 	t := now()
 	row := store.Workspace{
 		ID: id, Name: req.Name, Environment: req.Environment, ImageDigest: image.Digest, Driver: driver.Name(), State: store.WorkspaceCreating,
-		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds, Network: req.Network,
+		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds,
 		SeedMode: string(api.SeedEmpty), DiskSource: api.Baseline, CreatedAt: t, LastActivityAt: t,
 	}
 	setLabels(&row, req.Labels)

@@ -302,6 +302,12 @@ func (in *instance) spec(generation int) runtime.Spec {
 	if in.image != nil {
 		s.Image, s.Env = in.image.Path, in.image.Env
 	}
+	if p := sandbox.StoredPolicy(in.row.NetworkPolicy); p != nil {
+		s.Network = &runtime.Network{Policy: p, Refusals: in.dir}
+		if in.image != nil {
+			s.Network.AptSources = in.image.AptSources
+		}
+	}
 	return s
 }
 
@@ -313,7 +319,7 @@ func (in *instance) public() api.Workspace {
 	w := api.Workspace{
 		WorkspaceID: r.ID, Name: r.Name, Labels: labels(r), Environment: r.Environment, State: api.WorkspaceStopped, WorkspacePath: api.WorkspacePath,
 		ExecutionMode: in.driver.Features().Mode, VCPUCount: r.VCPUCount, MemMiB: r.MemMiB, DiskMiB: r.DiskMiB, PIDLimit: r.PIDLimit,
-		Network: r.Network, TTLSeconds: r.TTLSeconds, ExpiresAt: r.ExpiresAt, CommandCount: r.Commands,
+		Network: r.Network, NetworkPolicy: in.policyBase(), TTLSeconds: r.TTLSeconds, ExpiresAt: r.ExpiresAt, CommandCount: r.Commands,
 		WorkspaceSeed: api.WorkspaceSeed{
 			Mode: api.SeedMode(r.SeedMode), SeedPath: r.SeedPath, Destination: api.WorkspacePath,
 			EntryCount: r.SeedEntries, BytesWritten: r.SeedBytes,

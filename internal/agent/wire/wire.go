@@ -66,6 +66,7 @@ const (
 	Stats       Method = "stats"        // nothing -> StatsResult
 	KillLargest Method = "kill_largest" // KillLargestParams -> KillLargestResult
 	KillSession Method = "kill_session" // KillSessionParams -> nothing
+	Network     Method = "network"      // NetworkParams -> nothing
 )
 
 // StatsResult measures the guest.
@@ -95,4 +96,13 @@ type KillLargestResult struct {
 // KillSessionParams names a session by the pid of its first process.
 type KillSessionParams struct {
 	PID int `json:"pid"`
+}
+
+// NetworkParams are what to do about the guest's network, in this order; what is
+// empty is left out.
+type NetworkParams struct {
+	DropCard   string `json:"drop_card,omitempty"`   // the network card to remove; none of that name is fine
+	ResolvConf string `json:"resolv_conf,omitempty"` // what /etc/resolv.conf shall hold
+	AptSources string `json:"apt_sources,omitempty"` // what apt's sources.list shall hold, if apt has no sources
+	Connect    string `json:"connect,omitempty"`     // HOST:PORT to connect to by TCP, to see whether that works
 }

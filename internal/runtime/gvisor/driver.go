@@ -48,6 +48,14 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "sandbox %s: %w", s.ID, err)
 	}
+	var first *firstUplink
+	if s.Network != nil {
+		if first, err = d.firstUplink(s); err != nil {
+			return nil, err
+		}
+		undo.Add(first.discard)
+		rec.Uplink = first.process
+	}
 	d.spawning.RLock()
 	c, err := container.New(conf, container.Args{ID: s.ID, Spec: spec, BundleDir: d.bundle(rec), PassFiles: control.guestFiles(), FSRestoreImagePath: s.Disk})
 	d.spawning.RUnlock()
@@ -74,7 +82,14 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err != nil {
 		return nil, err
 	}
-	m, err := d.newMachine(rec, c.Sandbox, agent)
+	var network *connection
+	if first != nil {
+		if network, err = first.connect(ctx, s.Network, c.Sandbox, agent); err != nil {
+			agent.Close()
+			return nil, networkError(s, err)
+		}
+	}
+	m, err := d.newMachine(rec, c.Sandbox, agent, network)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +153,12 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 	// The maker may have known the socket by another name, see runscRoot.
 	c.Sandbox.ControlSocketPath = filepath.Join(d.conf.RootDir, controlSocket(s.ID))
 	d.cpus.adopt(rec.CPUs)
-	m, err := d.newMachine(rec, c.Sandbox, nil)
+	var network *connection
+	if rec.Spec.Network != nil {
+		network = newConnection()
+		network.uplink = rec.Uplink
+	}
+	m, err := d.newMachine(rec, c.Sandbox, nil, network)
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +172,9 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(_ context.Context, id string) error {
 	m := d.machine(id)
+	if m != nil && m.net != nil {
+		m.net.halt() // so that the record names the last uplink
+	}
 	err := d.destroy(id)
 	if m != nil {
 		m.wait()
@@ -173,9 +196,9 @@ func (d *Driver) destroy(id string) error {
 			return nil
 		}
 	}
-	processes := []hostProcess{rec.Sandbox, rec.Gofer}
-	if rec.Sandbox.PID == 0 {
-		processes = findProcesses(dir)
+	processes := []hostProcess{rec.Sandbox, rec.Gofer, rec.Uplink}
+	if rec.Sandbox.PID == 0 || rec.Spec.Network != nil && !rec.Uplink.lives() {
+		processes = append(processes, findProcesses(dir)...)
 	}
 	var errs []error
 	for _, p := range processes {

@@ -8,7 +8,9 @@
 // A machine's root file system is the environment's EROFS image, which all
 // machines share, under gVisor's own overlay, whose data lies in an unlinked
 // file on the host. The guest agent is the first process, from a read-only
-// bind mount. There is no network but the guest's own loopback.
+// bind mount. There is no network but the guest's own loopback, until the driver
+// plugs in a card whose frames go to a process of ours, the uplink (package
+// uplink); see network.go.
 //
 // # On disk
 //
@@ -188,7 +190,7 @@ func (d *Driver) Name() string { return "gvisor" }
 
 // Features implements runtime.Driver.
 func (d *Driver) Features() runtime.Features {
-	return runtime.Features{Mode: api.GuestGVisor, Isolated: true, Limits: true}
+	return runtime.Features{Mode: api.GuestGVisor, Isolated: true, Limits: true, Network: true}
 }
 
 func (d *Driver) overlayDir() string          { return filepath.Join(d.dir, "overlay") }
@@ -320,15 +322,23 @@ func (d *Driver) machine(id string) *machine {
 // Probe implements runtime.Driver. It needs no image: a machine whose only
 // file is the agent boots and answers a ping.
 func (d *Driver) Probe(ctx context.Context) error {
+	return d.probe(ctx, nil, func(m *machine) error {
+		_, err := m.Usage(ctx)
+		return err
+	})
+}
+
+// probe tries out a tiny machine.
+func (d *Driver) probe(ctx context.Context, network *runtime.Network, try func(*machine) error) error {
 	image, err := d.probeImage()
 	if err != nil {
 		return err
 	}
 	id := fmt.Sprintf("probe-%012x", time.Now().UnixNano()&0xffffffffffff)
-	spec := runtime.Spec{ID: id, Image: image, VCPUs: 1, MemoryBytes: 256 << 20, DiskBytes: 64 << 20, PIDs: 64}
+	spec := runtime.Spec{ID: id, Image: image, VCPUs: 1, MemoryBytes: 256 << 20, DiskBytes: 64 << 20, PIDs: 64, Network: network}
 	m, err := d.Create(ctx, spec)
 	if err == nil {
-		_, err = m.Usage(ctx)
+		err = try(m.(*machine))
 		m.Close()
 	}
 	if removeErr := d.Remove(context.WithoutCancel(ctx), id); err == nil {

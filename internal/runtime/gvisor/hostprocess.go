@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/network/uplink"
 )
 
 // hostProcess names a process on the host so that it is never mistaken for a
@@ -108,18 +110,14 @@ func waitPidfd(fd int, timeout time.Duration) bool {
 }
 
 // findProcesses looks through the whole host for sandboxes and gofers whose
-// bundle lies in the given machine's folder. It is for machines whose record is incomplete because their
-// maker was killed.
+// bundle lies in the given machine's folder, and for uplinks of the machine. It
+// is for machines whose record is incomplete because their maker was killed.
 func findProcesses(dir string) []hostProcess {
 	var found []hostProcess
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, proc := range processes {
 		cmdline, err := os.ReadFile(filepath.Join(proc, "cmdline"))
-		if err != nil || !bytes.HasPrefix(cmdline, []byte("runsc-")) {
-			continue
-		}
-		// "--bundle=DIR/..." or "--bundle", "DIR/..."
-		if !bytes.Contains(cmdline, []byte("="+dir+"/")) && !bytes.Contains(cmdline, []byte("\x00"+dir+"/")) {
+		if err != nil || !ofMachine(cmdline, dir) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(proc))
@@ -128,4 +126,14 @@ func findProcesses(dir string) []hostProcess {
 		}
 	}
 	return found
+}
+
+// ofMachine judges by a command line, whose arguments end with a zero byte.
+func ofMachine(cmdline []byte, dir string) bool {
+	if bytes.HasPrefix(cmdline, []byte(uplink.Name+"\x00")) {
+		return bytes.Contains(cmdline, []byte("="+dir+"\x00"))
+	}
+	// "--bundle=DIR/..." or "--bundle", "DIR/..."
+	return bytes.HasPrefix(cmdline, []byte("runsc-")) &&
+		(bytes.Contains(cmdline, []byte("="+dir+"/")) || bytes.Contains(cmdline, []byte("\x00"+dir+"/")))
 }

@@ -34,7 +34,8 @@ type machine struct {
 	closed chan struct{} // closed by Close
 	once   sync.Once     // for Close
 	pidfd  *os.File
-	memory *os.File // the sandbox's memory file; its blocks are the memory in use
+	memory *os.File    // the sandbox's memory file; its blocks are the memory in use
+	net    *connection // nil without a network
 
 	mu       sync.Mutex   // guards what follows
 	agent    *wire.Client // nil until the first call after an adoption
@@ -49,18 +50,18 @@ var (
 	_ runtime.Machine       = (*machine)(nil)
 	_ runtime.LayerExporter = (*machine)(nil)
 	_ runtime.DiskSaver     = (*machine)(nil)
+	_ runtime.Networked     = (*machine)(nil)
 )
 
-func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client) (*machine, error) {
+func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, network *connection) (*machine, error) {
 	fd, err := rec.Sandbox.open()
 	if err != nil {
 		return nil, api.Errorf(api.KindSandboxDied, "sandbox %s ended while it was made", rec.Spec.ID)
 	}
-	_ = unix.SetNonblock(fd, true) // so that waiting for it takes no thread
 	m := &machine{
-		driver: d, rec: rec, sandbox: s, agent: agent,
+		driver: d, rec: rec, sandbox: s, agent: agent, net: network,
 		done: make(chan struct{}), closed: make(chan struct{}),
-		pidfd: os.NewFile(uintptr(fd), "sandbox-pidfd"),
+		pidfd: pidfdFile(fd),
 	}
 	m.memory, err = memoryFile(s)
 	if err != nil {
@@ -72,6 +73,9 @@ func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client) 
 	d.mu.Unlock()
 	go m.watch()
 	go m.guard()
+	if network != nil {
+		go m.keepUplink()
+	}
 	return m, nil
 }
 
@@ -108,6 +112,9 @@ func (m *machine) Close() error {
 		if agent != nil {
 			agent.Close()
 		}
+		if m.net != nil {
+			m.net.halt()
+		}
 		_ = m.pidfd.SetReadDeadline(time.Unix(1, 0)) // ends watch
 	})
 	return nil
@@ -126,17 +133,7 @@ func (m *machine) wait() {
 func (m *machine) watch() {
 	defer m.pidfd.Close()
 	defer m.memory.Close()
-	raw, err := m.pidfd.SyscallConn()
-	if err != nil {
-		return
-	}
-	ended := false
-	_ = raw.Read(func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		ended = err == nil && n == 1
-		return ended
-	})
-	if !ended {
+	if !waitForPidfd(m.pidfd) {
 		return // Close
 	}
 	m.rec.Sandbox.collect()

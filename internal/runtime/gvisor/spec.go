@@ -101,7 +101,9 @@ type record struct {
 	// Sandbox and Gofer are known once the processes run.
 	Sandbox hostProcess `json:"sandbox"`
 	Gofer   hostProcess `json:"gofer"`
-	CPUs    []int       `json:"cpus,omitempty"`
+	// Uplink is the newest process at the far end of the machine's network.
+	Uplink hostProcess `json:"uplink,omitzero"`
+	CPUs   []int       `json:"cpus,omitempty"`
 }
 
 const recordFile = "machine.json"

@@ -59,6 +59,7 @@ func Run(t *testing.T, newDriver NewDriver, o Options) {
 		{"Process", processTests},
 		{"Machine", machineTests},
 		{"Isolation", isolationTests},
+		{"Network", networkTests},
 		{"Limits", limitTests},
 		{"Layer", layerTests},
 		{"Disk", diskTests},

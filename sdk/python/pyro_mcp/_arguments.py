@@ -33,9 +33,9 @@ def arguments(command: Command | None) -> list[str] | None:
     return [os.fspath(word) for word in command]
 
 
-def host_path(path: HostPath | None) -> str | None:
-    """Return the path as the background process, whose working folder is another one, can use it."""
-    return None if path is None else os.path.abspath(os.fspath(path))
+def host_path(path: HostPath | None, *words: str) -> str | None:
+    """Return the path as the background process, whose working folder is another one, can use it. A word stays."""
+    return path if path is None or path in words else os.path.abspath(os.fspath(path))  # type: ignore[return-value]
 
 
 def encode(request: Mapping[str, object]) -> bytes:

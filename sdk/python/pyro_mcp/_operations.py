@@ -23,6 +23,7 @@ class Operations(Caller):
         pid_limit: int = 512,
         ttl_seconds: int = 600,
         network: bool = False,
+        network_policy: HostPath | None = None,
         runtime: types.Runtime = "auto",
         allow_host_compat: bool = False,
         timeout_seconds: int = 30,
@@ -43,7 +44,9 @@ class Operations(Caller):
         :param disk_mib: limit of what the sandbox may write to its disk, in MiB
         :param pid_limit: limit of processes and threads at the same time
         :param ttl_seconds: seconds after which the sandbox is removed, whatever it does
-        :param network: give the sandbox outbound network
+        :param network: give the sandbox outbound network: the internet, not the host and its private networks
+        :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
+            but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
         :param allow_host_compat: run on the host WITHOUT isolation if no sandbox can be had
         :param timeout_seconds: seconds after which the command is ended
@@ -64,6 +67,7 @@ class Operations(Caller):
             "pid_limit": pid_limit,
             "ttl_seconds": ttl_seconds,
             "network": network,
+            "network_policy": host_path(network_policy, "egress", "allowlist"),
             "runtime": runtime,
             "allow_host_compat": allow_host_compat,
             "timeout_seconds": timeout_seconds,
@@ -82,6 +86,7 @@ class Operations(Caller):
         pid_limit: int = 512,
         ttl_seconds: int = 600,
         network: bool = False,
+        network_policy: HostPath | None = None,
         runtime: types.Runtime = "auto",
         allow_host_compat: bool = False,
     ) -> types.VM:
@@ -95,7 +100,9 @@ class Operations(Caller):
         :param disk_mib: limit of what the sandbox may write to its disk, in MiB
         :param pid_limit: limit of processes and threads at the same time
         :param ttl_seconds: seconds after which the sandbox is removed, whatever it does
-        :param network: give the sandbox outbound network
+        :param network: give the sandbox outbound network: the internet, not the host and its private networks
+        :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
+            but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
         :param allow_host_compat: run on the host WITHOUT isolation if no sandbox can be had
         :raises PyroError: of kind not_found, not_installed, unavailable, unsupported, network, verification,
@@ -109,6 +116,7 @@ class Operations(Caller):
             "pid_limit": pid_limit,
             "ttl_seconds": ttl_seconds,
             "network": network,
+            "network_policy": host_path(network_policy, "egress", "allowlist"),
             "runtime": runtime,
             "allow_host_compat": allow_host_compat,
         }
@@ -257,6 +265,7 @@ class Operations(Caller):
         pid_limit: int = 512,
         ttl_seconds: int = 0,
         network: bool = False,
+        network_policy: HostPath | None = None,
         runtime: types.Runtime = "auto",
         seed_files: Sequence[str] | None = None,
         secrets: Sequence[types.Secret] | None = None,
@@ -281,7 +290,9 @@ class Operations(Caller):
             the system, in MiB
         :param pid_limit: limit of processes and threads at the same time
         :param ttl_seconds: seconds after which the workspace is deleted with all it holds; 0 is never
-        :param network: give the sandbox outbound network
+        :param network: give the sandbox outbound network: the internet, not the host and its private networks
+        :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
+            but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
         :param seed_files: only these files of the folder seed_path, by their paths below it; all if absent
         :param secrets: values that calls can be given by name in their environment, and that no answer, log
@@ -303,6 +314,7 @@ class Operations(Caller):
             "pid_limit": pid_limit,
             "ttl_seconds": ttl_seconds,
             "network": network,
+            "network_policy": host_path(network_policy, "egress", "allowlist"),
             "runtime": runtime,
             "seed_files": None if seed_files is None else list(seed_files),
             "secrets": None if secrets is None else list(secrets),

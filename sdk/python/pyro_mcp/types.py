@@ -405,15 +405,28 @@ class LogChunk(TypedDict):
     text: str
 
 
-class NetworkInfo(TypedDict):
-    """Of Pyro.network_info_vm."""
-
+class _NetworkInfoRequired(TypedDict):
     #: id of the VM
     vm_id: str
     #: whether it has outbound network
     enabled: bool
     #: how, in words
     detail: str
+
+
+class NetworkInfo(_NetworkInfoRequired, total=False):
+    """Of Pyro.network_info_vm."""
+
+    #: what that lets through: egress, or allowlist for what the rules name
+    policy: str
+    #: the rules of its policy, each as in a policy file
+    rules: list[str]
+    #: of a started sandbox: up, or down while the process that carries it is replaced
+    state: str
+    #: of the sandbox, behind address translation
+    addresses: list[str]
+    #: its router and name server
+    gateway: str
 
 
 class Package(TypedDict):
@@ -629,6 +642,8 @@ class ResetResult(_ResetResultRequired, total=False):
     name: str
     #: its labels
     labels: dict[str, str]
+    #: what that lets through: egress, or allowlist for what the rules of its policy name
+    network_policy: str
     #: when it will be deleted; absent if never
     expires_at: str
     #: when it was last reset
@@ -877,6 +892,8 @@ class _VMRequired(TypedDict):
 class VM(_VMRequired, total=False):
     """Of Pyro.create_vm, Pyro.start_vm, Pyro.stop_vm, Pyro.status_vm."""
 
+    #: what that lets through: egress, or allowlist for what the rules of its policy name
+    network_policy: str
     #: memory a started guest uses now, 0 if unknown
     memory_bytes: int
 
@@ -943,6 +960,8 @@ class Workspace(_WorkspaceRequired, total=False):
     name: str
     #: its labels
     labels: dict[str, str]
+    #: what that lets through: egress, or allowlist for what the rules of its policy name
+    network_policy: str
     #: when it will be deleted; absent if never
     expires_at: str
     #: when it was last reset

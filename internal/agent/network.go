@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"pyro/internal/agent/wire"
+)
+
+// setNetwork does what the host asks for about the network. The card itself
+// comes from outside.
+func setNetwork(ctx context.Context, p wire.NetworkParams) error {
+	if p.DropCard != "" {
+		if err := dropCard(p.DropCard); err != nil {
+			return fmt.Errorf("network card %s: %w", p.DropCard, err)
+		}
+	}
+	if p.ResolvConf != "" {
+		if err := writeResolvConf("/etc", p.ResolvConf); err != nil {
+			return err
+		}
+	}
+	if p.AptSources != "" {
+		if err := writeAptSources("/etc/apt", p.AptSources); err != nil {
+			return err
+		}
+	}
+	if p.Connect == "" {
+		return nil
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", p.Connect)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// writeResolvConf replaces resolv.conf in the folder, also where it is a link to
+// what another system would have written. An equal one is left alone, so that
+// nothing changes on the disk.
+func writeResolvConf(dir, text string) error {
+	path := filepath.Join(dir, "resolv.conf")
+	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() && st.Size() == int64(len(text)) {
+		if have, err := os.ReadFile(path); err == nil && string(have) == text {
+			return nil
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	tmp := path + ".pyro"
+	_ = os.Remove(tmp)
+	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// writeAptSources tells apt where the archive is, unless it knows or there is no
+// apt; see sources.list(5).
+func writeAptSources(dir, text string) error {
+	if others, err := os.ReadDir(filepath.Join(dir, "sources.list.d")); err == nil && len(others) > 0 {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "sources.list"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// dropCard removes a network card with RTM_DELLINK, rtnetlink(7).
+func dropCard(name string) error {
+	card, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil // there is none
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	const size = unix.NLMSG_HDRLEN + unix.SizeofIfInfomsg
+	request := make([]byte, size)
+	binary.NativeEndian.PutUint32(request[0:], size)
+	binary.NativeEndian.PutUint16(request[4:], unix.RTM_DELLINK)
+	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
+	binary.NativeEndian.PutUint32(request[8:], 1)
+	binary.NativeEndian.PutUint32(request[unix.NLMSG_HDRLEN+4:], uint32(card.Index))
+	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return err
+	}
+	reply := make([]byte, 4096)
+	n, _, err := unix.Recvfrom(fd, reply, 0)
+	if err != nil {
+		return err
+	}
+	if n < unix.NLMSG_HDRLEN+4 || binary.NativeEndian.Uint16(reply[4:]) != unix.NLMSG_ERROR {
+		return errors.New("the kernel's answer is not understood")
+	}
+	if code := int32(binary.NativeEndian.Uint32(reply[unix.NLMSG_HDRLEN:])); code != 0 {
+		return unix.Errno(-code)
+	}
+	return nil
+}
