@@ -117,6 +117,7 @@ func Operations() []*Operation {
 		CreateWorkspace.Operation, ListWorkspaces.Operation, StatusWorkspace.Operation, UpdateWorkspace.Operation, ExecWorkspace.Operation, LogsWorkspace.Operation,
 		PushWorkspaceSync.Operation, DiffWorkspace.Operation,
 		ListWorkspaceFiles.Operation, ReadWorkspaceFile.Operation, WriteWorkspaceFile.Operation, ApplyWorkspacePatch.Operation,
+		LogNetwork.Operation, SuggestNetwork.Operation,
 		CreateSnapshot.Operation, ListSnapshots.Operation, DeleteSnapshot.Operation, ResetWorkspace.Operation,
 		ExportWorkspace.Operation, ExportWorkspaceTar.Operation,
 		StopWorkspace.Operation, StartWorkspace.Operation, DeleteWorkspace.Operation,

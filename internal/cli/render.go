@@ -74,6 +74,10 @@ func (a *app) render(op *api.Operation, req, result any) error {
 		return a.renderLog(op, r)
 	case *api.Diff:
 		return a.renderDiff(r)
+	case *api.NetworkLog:
+		renderNetworkLog(&b, r)
+	case *api.SuggestedPolicy:
+		return a.renderSuggestion(r)
 	case *api.Snapshot:
 		renderSnapshot(&b, r)
 	case *api.SnapshotList:

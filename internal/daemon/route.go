@@ -93,6 +93,8 @@ func (s *server) routes() routes {
 	handle(r, api.ReadWorkspaceFile, s.spaces.ReadFile)
 	handle(r, api.WriteWorkspaceFile, s.spaces.WriteFile)
 	handle(r, api.ApplyWorkspacePatch, s.spaces.ApplyPatch)
+	handle(r, api.LogNetwork, s.spaces.LogNetwork)
+	handle(r, api.SuggestNetwork, s.spaces.SuggestNetwork)
 	handle(r, api.CreateSnapshot, s.spaces.CreateSnapshot)
 	handle(r, api.ListSnapshots, ofWorkspace(s.spaces.ListSnapshots))
 	handle(r, api.DeleteSnapshot, s.spaces.DeleteSnapshot)

@@ -38,6 +38,7 @@ func TestVMRows(t *testing.T) {
 	s := open(t, path)
 	first, second := sampleVM("vm-000000000001"), sampleVM("vm-000000000002")
 	second.Ephemeral = true
+	second.NetworkPolicy = `{"version":1}`
 	second.CreatedAt = second.CreatedAt.Add(time.Second)
 	for _, vm := range []VM{second, first} {
 		if err := s.InsertVM(t.Context(), vm); err != nil {

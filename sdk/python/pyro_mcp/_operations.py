@@ -653,6 +653,47 @@ class Operations(Caller):
         result: types.PatchResult = self._call("apply_workspace_patch", request)
         return result
 
+    def log_network(
+        self,
+        workspace_id: str,
+    ) -> types.NetworkLog:
+        """Show what a workspace's network policy refused.
+
+        Each name, address and port once, with the reason and how often it was tried. The log stays over
+        resets and is bounded: of more than a thousand the first and the newest are kept.
+
+        :param workspace_id: id of the workspace
+        :raises PyroError: of kind not_found, storage, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+        }
+        result: types.NetworkLog = self._call("log_network", request)
+        return result
+
+    def suggest_network(
+        self,
+        workspace_id: str,
+        *,
+        private: bool = False,
+    ) -> types.SuggestedPolicy:
+        """Print a network policy that opens what was refused.
+
+        Adds to the workspace's policy the rules that would have let through what its log has. All of it was
+        asked for by the sandbox and by nobody else: read it before you use it, for another workspace with
+        `--network-policy`.
+
+        :param workspace_id: id of the workspace
+        :param private: open addresses that are not the internet's too
+        :raises PyroError: of kind not_found, storage, or of a kind that every operation can give
+        """
+        request: dict[str, object] = {
+            "workspace_id": workspace_id,
+            "private": private,
+        }
+        result: types.SuggestedPolicy = self._call("suggest_network", request)
+        return result
+
     def create_snapshot(
         self,
         workspace_id: str,

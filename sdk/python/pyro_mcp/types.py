@@ -429,6 +429,17 @@ class NetworkInfo(_NetworkInfoRequired, total=False):
     gateway: str
 
 
+class NetworkLog(TypedDict):
+    """Of Pyro.log_network."""
+
+    #: id of the workspace
+    workspace_id: str
+    #: off, egress or allowlist
+    policy: str
+    #: what was refused since the workspace was created, each once, the oldest first
+    refused: list[RefusedConnection]
+
+
 class Package(TypedDict):
     """Of Environment."""
 
@@ -586,6 +597,34 @@ class Recovery(_RecoveryRequired, total=False):
 
     #: when it was restored; absent until the next use of the workspace does that
     restored_at: str
+
+
+class _RefusedConnectionRequired(TypedDict):
+    #: dns for a look-up, tcp, udp or icmp; others stands for those that were too many to keep
+    protocol: str
+    #: why it was refused
+    reason: str
+    #: when it was tried first
+    first: str
+    #: when it was tried last
+    last: str
+    #: how often
+    count: int
+
+
+class RefusedConnection(_RefusedConnectionRequired, total=False):
+    """Of NetworkLog, SuggestedPolicy."""
+
+    #: the name that was looked up, that led to the address, or that the connection asked for
+    name: str
+    #: of a look-up: the type of the records
+    record: str
+    #: what was connected to, or what a name led to
+    address: str
+    #: of tcp and udp
+    port: int
+    #: the rule that came nearest
+    rule: str
 
 
 class _ResetResultRequired(TypedDict):
@@ -862,6 +901,20 @@ class SnapshotList(TypedDict):
     snapshots: list[Snapshot]
 
 
+class _SuggestedPolicyRequired(TypedDict):
+    #: id of the workspace
+    workspace_id: str
+    #: the text of a policy file
+    policy: str
+
+
+class SuggestedPolicy(_SuggestedPolicyRequired, total=False):
+    """Of Pyro.suggest_network."""
+
+    #: what it would still refuse
+    left: list[RefusedConnection]
+
+
 class _VMRequired(TypedDict):
     #: id of the VM
     vm_id: str
@@ -1041,6 +1094,7 @@ __all__ = [
     "FileList",
     "LogChunk",
     "NetworkInfo",
+    "NetworkLog",
     "Package",
     "PatchResult",
     "PatchedFile",
@@ -1051,6 +1105,7 @@ __all__ = [
     "Readiness",
     "Reaped",
     "Recovery",
+    "RefusedConnection",
     "ResetResult",
     "RestartPolicy",
     "Runtime",
@@ -1064,6 +1119,7 @@ __all__ = [
     "ShellWritten",
     "Snapshot",
     "SnapshotList",
+    "SuggestedPolicy",
     "VM",
     "Warning",
     "Workspace",
