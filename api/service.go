@@ -61,6 +61,7 @@ type StartServiceRequest struct {
 	ReadyCommand        string        `json:"ready_command,omitempty" cli:"ready-command" doc:"the same as a readiness of type command"`
 	ReadyTimeoutSeconds int           `json:"ready_timeout_seconds,omitempty" cli:"ready-timeout-seconds" default:"30" doc:"seconds it may take to become ready"`
 	ReadyIntervalMS     int           `json:"ready_interval_ms,omitempty" cli:"ready-interval-ms" default:"500" doc:"milliseconds between two probes"`
+	Publish             []string      `json:"publish,omitempty" cli:"publish" doc:"ports of it to publish on the host's loopback while it runs, [HOST_PORT:]GUEST_PORT; without HOST_PORT a free one is chosen"`
 	Restart             RestartPolicy `json:"restart,omitempty" cli:"restart" default:"no" doc:"on-failure starts it again, ever more slowly, when it ends with an error"`
 }
 
@@ -72,19 +73,26 @@ type ServiceRequest struct {
 
 // Service describes a service.
 type Service struct {
-	WorkspaceID   string        `json:"workspace_id" doc:"id of the workspace"`
-	ServiceName   string        `json:"service_name" doc:"its name"`
-	State         ServiceState  `json:"state" doc:"starting, running, failed, exited or stopped"`
-	Command       []string      `json:"command" doc:"the command and its arguments"`
-	Cwd           string        `json:"cwd" doc:"folder it runs in"`
-	Readiness     *Readiness    `json:"readiness" doc:"the probe, or null"`
-	Restarts      int           `json:"restarts" doc:"how often it was started again"`
-	StartedAt     time.Time     `json:"started_at" doc:"when it was last started"`
-	ReadyAt       time.Time     `json:"ready_at,omitzero" doc:"when it was ready; absent if it never was"`
-	EndedAt       time.Time     `json:"ended_at,omitzero" doc:"when it ended; absent while it runs"`
-	ExitCode      *int          `json:"exit_code" doc:"its exit code once it has ended, 128+n after signal n, else null"`
-	StopReason    string        `json:"stop_reason,omitempty" doc:"why it failed"`
-	ExecutionMode ExecutionMode `json:"execution_mode" doc:"where it runs"`
+	WorkspaceID   string          `json:"workspace_id" doc:"id of the workspace"`
+	ServiceName   string          `json:"service_name" doc:"its name"`
+	State         ServiceState    `json:"state" doc:"starting, running, failed, exited or stopped"`
+	Command       []string        `json:"command" doc:"the command and its arguments"`
+	Cwd           string          `json:"cwd" doc:"folder it runs in"`
+	Readiness     *Readiness      `json:"readiness" doc:"the probe, or null"`
+	Restarts      int             `json:"restarts" doc:"how often it was started again"`
+	StartedAt     time.Time       `json:"started_at" doc:"when it was last started"`
+	ReadyAt       time.Time       `json:"ready_at,omitzero" doc:"when it was ready; absent if it never was"`
+	EndedAt       time.Time       `json:"ended_at,omitzero" doc:"when it ended; absent while it runs"`
+	ExitCode      *int            `json:"exit_code" doc:"its exit code once it has ended, 128+n after signal n, else null"`
+	Published     []PublishedPort `json:"published,omitempty" doc:"its ports that are published on the host's loopback"`
+	StopReason    string          `json:"stop_reason,omitempty" doc:"why it failed"`
+	ExecutionMode ExecutionMode   `json:"execution_mode" doc:"where it runs"`
+}
+
+// PublishedPort is a port of the host's loopback that leads to one of a service.
+type PublishedPort struct {
+	HostPort  int `json:"host_port" doc:"port of 127.0.0.1 on the host"`
+	GuestPort int `json:"guest_port" doc:"port in the sandbox"`
 }
 
 // ServiceList answers ListServices.

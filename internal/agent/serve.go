@@ -56,6 +56,10 @@ func (g *guest) serve(conn io.ReadWriter) {
 		if json.Unmarshal(payload, &call) != nil {
 			return
 		}
+		if call.Method == wire.Connect {
+			s.tunnel(ctx, conn, call)
+			return
+		}
 		select {
 		case s.slots <- struct{}{}:
 		default:

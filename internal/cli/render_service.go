@@ -35,6 +35,9 @@ func (a *app) renderService(w io.Writer, op *api.Operation, s *api.Service) {
 	if !s.EndedAt.IsZero() {
 		fmt.Fprintf(w, "Ended: %s\nExit code: %s\n", stamp(s.EndedAt), codeOr(s.ExitCode))
 	}
+	for _, p := range s.Published {
+		fmt.Fprintf(w, "Published: 127.0.0.1:%d -> %d\n", p.HostPort, p.GuestPort)
+	}
 	fmt.Fprintf(w, "Restarts: %d\n", s.Restarts)
 	field(w, "Execution mode", string(s.ExecutionMode))
 }

@@ -129,7 +129,8 @@ type Machine interface {
 	// Start starts a command. It fails with kind exec_failed if the command
 	// cannot be executed; use [ExecExitCode] for the exit code of that error.
 	Start(ctx context.Context, cmd Command) (Process, error)
-	// Dial connects to the guest agent; the protocol is internal/agent/wire.
+	// Dial connects to the guest agent; the protocol is internal/agent/wire. The
+	// connection has a CloseWrite method.
 	// host-compat has no agent and answers kind unsupported.
 	Dial(ctx context.Context) (net.Conn, error)
 	// Usage measures the machine now.

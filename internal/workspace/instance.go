@@ -60,6 +60,7 @@ type life struct {
 	saved   chan struct{} // closed when the autosaver has ended
 	image   *imagePath
 	guest   guest
+	ports   ports
 	disk    string         // the saved disk that stands for what the machine began with, if boot had to make one
 	uses    sync.WaitGroup // commands; see instance.use
 }

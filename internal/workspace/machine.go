@@ -276,6 +276,7 @@ func (m *Manager) live(in *instance, l *life) bool {
 	in.life = l
 	go m.watch(in, l)
 	go m.autosave(in, l)
+	go m.republish(in, l)
 	return true
 }
 

@@ -90,6 +90,10 @@ func (m *Manager) StartService(ctx context.Context, req api.StartServiceRequest)
 	if err != nil {
 		return api.Service{}, err
 	}
+	wanted, err := parsePublish(req.Publish)
+	if err != nil {
+		return api.Service{}, err
+	}
 	in, err := m.lookup(req.WorkspaceID)
 	if err != nil {
 		return api.Service{}, err
@@ -106,14 +110,23 @@ func (m *Manager) StartService(ctx context.Context, req api.StartServiceRequest)
 	if err != nil {
 		return api.Service{}, err
 	}
+	opened, err := listenPorts(wanted)
+	if err != nil {
+		return api.Service{}, err
+	}
 	var info wire.ServiceInfo
+	var on *life
 	err = m.onMachine(ctx, in, func(l *life) error {
 		defer l.touched()
+		on = l
 		return startService(ctx, l, wire.ServiceStartParams{
 			Name: req.ServiceName, Argv: req.Command, Cwd: workDir(req.Cwd), Env: slices.Concat(req.Env, env), Probe: wireProbe(probe), Restart: string(req.Restart),
 			TimeoutMS: int64(req.ReadyTimeoutSeconds) * 1000, IntervalMS: int64(req.ReadyIntervalMS),
 		}, &info)
 	})
+	if err != nil || info.State == wire.ServiceFailed {
+		closePorts(opened)
+	}
 	if err != nil {
 		if api.KindOf(err) == api.KindConflict {
 			return api.Service{}, api.AsError(err).WithHint("stop it first: pyro workspace service stop %s %s", in.id, req.ServiceName)
@@ -128,7 +141,8 @@ func (m *Manager) StartService(ctx context.Context, req api.StartServiceRequest)
 		return api.Service{}, api.Errorf(kind, "service %s of %s did not start: %s", req.ServiceName, in.what(), validText(info.LastError)).
 			WithHint("see what it said: pyro workspace service logs %s %s", in.id, req.ServiceName)
 	}
-	return in.service(info), nil
+	m.publish(in, on, req.ServiceName, opened)
+	return in.service(info, on), nil
 }
 
 // startService asks the agent. A caller who goes away takes the service along.
@@ -160,11 +174,14 @@ func (in *instance) probe(p *wire.Probe) *api.Readiness {
 	}
 }
 
-func (in *instance) service(s wire.ServiceInfo) api.Service {
+func (in *instance) service(s wire.ServiceInfo, l *life) api.Service {
 	res := api.Service{
 		WorkspaceID: in.id, ServiceName: validText(s.Name), State: serviceState(s.State), Command: in.words(s.Argv), Cwd: in.text(s.Cwd),
 		Readiness: in.probe(s.Probe), Restarts: s.Restarts, StartedAt: guestTime(s.StartedAt), ReadyAt: guestTime(s.ReadyAt),
 		EndedAt: guestTime(s.EndedAt), ExitCode: exitCode(s.ExitCode), ExecutionMode: in.driver.Features().Mode,
+	}
+	if res.State == api.ServiceStarting || res.State == api.ServiceRunning {
+		res.Published = l.published(s.Name)
 	}
 	if res.State == api.ServiceFailed {
 		res.StopReason = in.text(s.LastError)
@@ -205,7 +222,7 @@ func (in *instance) services(ctx context.Context, l *life) ([]api.Service, error
 	}
 	var all []api.Service
 	for _, s := range res.Services {
-		all = append(all, in.service(s))
+		all = append(all, in.service(s, l))
 	}
 	return all, nil
 }
@@ -271,7 +288,10 @@ func (m *Manager) serviceCall(ctx context.Context, req api.ServiceRequest, metho
 		if method != wire.ServiceStatus {
 			l.touched()
 		}
-		res = in.service(info)
+		if info.State != wire.ServiceStarting && info.State != wire.ServiceRunning {
+			m.unpublish(in, l, req.ServiceName)
+		}
+		res = in.service(info, l)
 		return nil
 	})
 	return res, err

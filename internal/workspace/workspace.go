@@ -19,6 +19,7 @@
 //	├── disks/RANDOM/            saved disks: disk.json, the driver's files,
 //	│                            and an image of /workspace if it is not the seed
 //	├── commands/GENERATION/     output of commands, of the machines since a reset
+//	├── ports.json               the ports that are published for its services
 //	├── refusals.*.jsonl         what the network's policy refused, see package refusals
 //	└── tmp/                     what is being made; emptied by every start
 //

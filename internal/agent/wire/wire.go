@@ -67,6 +67,7 @@ const (
 	KillLargest Method = "kill_largest" // KillLargestParams -> KillLargestResult
 	KillSession Method = "kill_session" // KillSessionParams -> nothing
 	Network     Method = "network"      // NetworkParams -> nothing
+	Connect     Method = "connect"      // ConnectParams -> nothing; see Tunnel
 )
 
 // StatsResult measures the guest.
@@ -96,6 +97,11 @@ type KillLargestResult struct {
 // KillSessionParams names a session by the pid of its first process.
 type KillSessionParams struct {
 	PID int `json:"pid"`
+}
+
+// ConnectParams name a port that something in the guest listens on.
+type ConnectParams struct {
+	Port uint16 `json:"port"`
 }
 
 // NetworkParams are what to do about the guest's network, in this order; what is

@@ -319,6 +319,7 @@ type pipeConn struct{ in, out *os.File }
 
 func (c *pipeConn) Read(p []byte) (int, error)         { return c.in.Read(p) }
 func (c *pipeConn) Write(p []byte) (int, error)        { return c.out.Write(p) }
+func (c *pipeConn) CloseWrite() error                  { return c.out.Close() }
 func (c *pipeConn) LocalAddr() net.Addr                { return pipeAddr{} }
 func (c *pipeConn) RemoteAddr() net.Addr               { return pipeAddr{} }
 func (c *pipeConn) SetReadDeadline(t time.Time) error  { return c.in.SetReadDeadline(t) }

@@ -1020,6 +1020,7 @@ class Operations(Caller):
         ready_command: str | None = None,
         ready_timeout_seconds: int = 30,
         ready_interval_ms: int = 500,
+        publish: Sequence[str] | None = None,
         restart: types.RestartPolicy = "no",
     ) -> types.Service:
         """Start a service in a workspace and wait until it is ready.
@@ -1043,6 +1044,8 @@ class Operations(Caller):
         :param ready_command: the same as a readiness of type command
         :param ready_timeout_seconds: seconds it may take to become ready
         :param ready_interval_ms: milliseconds between two probes
+        :param publish: ports of it to publish on the host's loopback while it runs, [HOST_PORT:]GUEST_PORT;
+            without HOST_PORT a free one is chosen
         :param restart: on-failure starts it again, ever more slowly, when it ends with an error: no,
             on-failure
         :raises PyroError: of kind timeout, exec_failed, not_found, conflict, unavailable, verification,
@@ -1062,6 +1065,7 @@ class Operations(Caller):
             "ready_command": ready_command,
             "ready_timeout_seconds": ready_timeout_seconds,
             "ready_interval_ms": ready_interval_ms,
+            "publish": None if publish is None else list(publish),
             "restart": restart,
         }
         result: types.Service = self._call("start_service", request)

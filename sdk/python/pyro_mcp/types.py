@@ -520,6 +520,15 @@ class PrunedItem(TypedDict):
     bytes: int
 
 
+class PublishedPort(TypedDict):
+    """Of Service."""
+
+    #: port of 127.0.0.1 on the host
+    host_port: int
+    #: port in the sandbox
+    guest_port: int
+
+
 class _PushResultRequired(TypedDict):
     #: id of the workspace
     workspace_id: str
@@ -752,6 +761,8 @@ class Service(_ServiceRequired, total=False):
     ready_at: str
     #: when it ended; absent while it runs
     ended_at: str
+    #: its ports that are published on the host's loopback
+    published: list[PublishedPort]
     #: why it failed
     stop_reason: str
 
@@ -1101,6 +1112,7 @@ __all__ = [
     "Progress",
     "PruneResult",
     "PrunedItem",
+    "PublishedPort",
     "PushResult",
     "Readiness",
     "Reaped",
