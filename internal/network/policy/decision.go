@@ -95,7 +95,7 @@ func (p *Policy) Resolve(name string, addr netip.Addr) Decision {
 			return allowedBy(r.label) // the address is open anyway, as far as this rule goes
 		}
 	}
-	if class == Public { // of egress: a rule for the name would have reached it
+	if class <= Documentation { // of egress: a rule for the name would have reached it
 		return d
 	}
 	return refused(d.Rule, "%s leads to %s, which is %s", clip(canonical), addr, what)
@@ -111,7 +111,7 @@ func (p *Policy) Class(addr netip.Addr) Class {
 // classify knows the host's own addresses too.
 func (p *Policy) classify(addr netip.Addr) (Class, string) {
 	class, what := Classify(addr)
-	if class == Public && p.own != nil && (p.own(addr) || nat64.Contains(addr) && p.own(lastFour(addr))) {
+	if class <= Documentation && p.own != nil && (p.own(addr) || nat64.Contains(addr) && p.own(lastFour(addr))) {
 		return Private, "an address of the host itself"
 	}
 	return class, what
@@ -149,7 +149,7 @@ func (p *Policy) Connect(protocol string, names []string, addr netip.AddrPort) D
 		}
 	}
 	switch {
-	case class == Public && p.base == BaseEgress:
+	case p.base == BaseEgress && (class == Public || class == Documentation && slices.ContainsFunc(names, isName)):
 		return allowedBy(BaseEgress)
 	case why != "":
 		return refused(nearest, "%s", why)
@@ -159,6 +159,11 @@ func (p *Policy) Connect(protocol string, names []string, addr netip.AddrPort) D
 		return refused("", "no rule of the policy is for the name %s", clip(strings.Join(names, " or ")))
 	}
 	return refused("", "no name that the policy opens was looked up and led to %s", addr.Addr())
+}
+
+func isName(name string) bool {
+	_, err := CanonicalName(name)
+	return err == nil
 }
 
 // concerns reports whether the rule is for the address, or for one of the names

@@ -181,6 +181,8 @@ func (r *rule) reaches(class Class, addr netip.Addr) bool {
 	switch class {
 	case Public:
 		return true
+	case Documentation:
+		return r.file.Private || !r.prefix.IsValid()
 	case Private:
 		return r.file.Private
 	case Local:

@@ -13,6 +13,12 @@ type Class int
 const (
 	// Public addresses are the internet's.
 	Public Class = iota
+	// Documentation addresses are nobody's: neither the internet nor a private
+	// network has them. Where the host's resolver answers with one, whoever runs
+	// the host has put something there, as laboratories and build farms do that
+	// hand out a proxy's address for every name. So a name may lead to one, and by
+	// itself it is closed as a private one is.
+	Documentation
 	// Private addresses are of networks that the internet does not reach. A rule
 	// with "private" opens them, for a name or an address.
 	Private
@@ -67,15 +73,15 @@ var special = []block{
 	b("169.254.0.0/16", Local, "a link-local address"),
 	b("172.16.0.0/12", Private, "a private network"),
 	b("192.0.0.0/24", Private, "reserved for protocols"),
-	b("192.0.2.0/24", Private, "reserved for documentation"),
+	b("192.0.2.0/24", Documentation, "reserved for documentation"),
 	b("192.31.196.0/24", Private, "the sink of reverse look-ups"),
 	b("192.52.193.0/24", Private, "a multicast relay"),
 	b("192.88.99.0/24", Never, "a relay of 6to4"),
 	b("192.168.0.0/16", Private, "a private network"),
 	b("192.175.48.0/24", Private, "the sink of reverse look-ups"),
 	b("198.18.0.0/15", Private, "reserved for benchmarks"),
-	b("198.51.100.0/24", Private, "reserved for documentation"),
-	b("203.0.113.0/24", Private, "reserved for documentation"),
+	b("198.51.100.0/24", Documentation, "reserved for documentation"),
+	b("203.0.113.0/24", Documentation, "reserved for documentation"),
 	b("224.0.0.0/4", Never, "a multicast address"),
 	b("255.255.255.255/32", Never, "the broadcast address"),
 	b("240.0.0.0/4", Private, "reserved for later"),
@@ -90,10 +96,10 @@ var special = []block{
 	b("100:0:0:1::/64", Private, "a sink"),
 	b("2001::/32", Never, "a Teredo address, which stands for an IPv4 address"),
 	b("2001::/23", Private, "reserved for protocols"),
-	b("2001:db8::/32", Private, "reserved for documentation"),
+	b("2001:db8::/32", Documentation, "reserved for documentation"),
 	b("2002::/16", Never, "a 6to4 address, which stands for an IPv4 address"),
 	b("2620:4f:8000::/48", Private, "the sink of reverse look-ups"),
-	b("3fff::/20", Private, "reserved for documentation"),
+	b("3fff::/20", Documentation, "reserved for documentation"),
 	b("5f00::/16", Private, "reserved for segment routing"),
 	b("fc00::/7", Private, "a private network"),
 	b("fe80::/10", Local, "a link-local address"),
@@ -146,7 +152,7 @@ func embedded(addr netip.Addr, prefix string) (Class, string) {
 	switch class {
 	case Public:
 		return Public, ""
-	case Private:
+	case Documentation, Private:
 		return Private, prefix + what
 	}
 	return Never, prefix + what

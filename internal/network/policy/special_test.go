@@ -15,14 +15,14 @@ var registries = []string{
 	// iana-ipv4-special-registry
 	"0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 	"192.0.0.0/24", "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32", "192.0.0.10/32", "192.0.0.170/32", "192.0.0.171/32",
-	"192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.88.99.2/32", "192.168.0.0/16",
-	"192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4", "255.255.255.255/32",
+	"192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.88.99.2/32", "192.168.0.0/16",
+	"192.175.48.0/24", "198.18.0.0/15", "240.0.0.0/4", "255.255.255.255/32",
 	// multicast
 	"224.0.0.0/4", "224.0.0.0/24", "239.255.255.250/32",
 	// iana-ipv6-special-registry
 	"::1/128", "::/128", "::ffff:0:0/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23", "2001::/32",
 	"2001:1::1/128", "2001:1::2/128", "2001:1::3/128", "2001:2::/48", "2001:3::/32", "2001:4:112::/48", "2001:10::/28",
-	"2001:20::/28", "2001:30::/28", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20", "5f00::/16",
+	"2001:20::/28", "2001:30::/28", "2002::/16", "2620:4f:8000::/48", "5f00::/16",
 	"fc00::/7", "fe80::/10",
 	// older, and what was never given out
 	"fec0::/10", "::/96", "::ffff:0:0:0/96", "ff00::/8", "ff02::1/128", "4000::/3", "8000::/2", "c000::/3", "e000::/4", "f000::/5",
@@ -31,6 +31,10 @@ var registries = []string{
 	"169.254.169.254/32", "169.254.170.2/32", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32",
 	"fd00:ec2::254/128", "fd20:ce::254/128", "fe80::a9fe:a9fe/128",
 }
+
+// documentation are the blocks of the registries that are in nobody's network, and
+// that only a name may lead to.
+var documentation = []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"}
 
 // ordinary are neighbours of the blocks, and well-known servers.
 var ordinary = []string{
@@ -192,6 +196,41 @@ func TestWithHost(t *testing.T) {
 	}
 	if !connects(Egress(), own) {
 		t.Error("WithHost changed another policy")
+	}
+}
+
+func TestDocumentationAddresses(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	name := []string{"example.com"}
+	for _, block := range documentation {
+		for _, addr := range within(netip.MustParsePrefix(block), r) {
+			to := netip.AddrPortFrom(addr, 443)
+			for what, p := range map[string]*Policy{
+				"egress":    Egress(),
+				"allowlist": rules(t, `{"name": "example.com"}, {"address": "0.0.0.0/0"}, {"address": "::/0"}`),
+			} {
+				if p.Connect(TCP, nil, to).Allowed || p.Connect(TCP, []string{"not a name"}, to).Allowed {
+					t.Errorf("%s reaches %s by itself", what, addr)
+				}
+				if !p.Resolve("example.com", addr).Allowed || !p.Connect(TCP, name, to).Allowed {
+					t.Errorf("%s does not reach %s by a name", what, addr)
+				}
+				own := p.WithHost(func(a netip.Addr) bool { return a == addr })
+				if own.Resolve("example.com", addr).Allowed || own.Connect(TCP, name, to).Allowed {
+					t.Errorf("%s reaches the host's own %s", what, addr)
+				}
+			}
+			if Allowlist().Connect(TCP, name, to).Allowed || Off().Connect(TCP, name, to).Allowed {
+				t.Errorf("%s is open under a name that is not", addr)
+			}
+			if addr.Is4() {
+				for how, six := range embeddings(addr) {
+					if connects(Egress(), six) {
+						t.Errorf("egress reaches %s, the %s form of %s", six, how, addr)
+					}
+				}
+			}
+		}
 	}
 }
 

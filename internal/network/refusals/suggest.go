@@ -105,7 +105,7 @@ func (s *suggestion) take(e Event) bool {
 	if e.Address.IsValid() {
 		class = s.current.Class(e.Address)
 	}
-	sub.private = class != policy.Public
+	sub.private = class > policy.Documentation || class == policy.Documentation && sub.name == ""
 	if class == policy.Never || sub.private && !s.private {
 		return false
 	}
