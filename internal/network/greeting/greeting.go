@@ -8,9 +8,10 @@
 // says inside of TLS, or in a later request, is not seen.
 //
 // A client that speaks neither protocol, or waits for the server to begin, names
-// nobody. [Read] is called with all bytes so far, until it needs no more:
+// nobody. [Read] is called with all bytes so far, until it needs no more, and
+// [Last] when the client has ended its side before that:
 //
-//	for g.More { ... g = greeting.Read(all) }
+//	for g := greeting.Read(all); g.More; g = greeting.Read(all) { ... }
 //
 // The bytes are the guest's, so nothing is believed: what is contradictory has
 // several names, all of which count, and what has begun as one of the protocols
@@ -56,6 +57,23 @@ func Read(data []byte) Greeting {
 		g = readHTTP(data)
 	}
 	if g.More && len(data) >= MaxSize {
+		return Greeting{Protocol: g.Protocol, Broken: true}
+	}
+	return g
+}
+
+// Last looks at the bytes of a client that says no more. Some servers take the end
+// of what a client sends for the end of a request, so what is there counts as if it
+// was whole.
+func Last(data []byte) Greeting {
+	if len(data) == 0 {
+		return Greeting{}
+	}
+	g := Read(data)
+	if g.More && g.Protocol == HTTP {
+		g = Read(append(append([]byte(nil), data...), "\r\n\r\n"...))
+	}
+	if g.More {
 		return Greeting{Protocol: g.Protocol, Broken: true}
 	}
 	return g

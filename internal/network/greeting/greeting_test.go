@@ -101,6 +101,29 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// What a client leaves unfinished before it ends its side.
+func TestLast(t *testing.T) {
+	plain := hello(t, &tls.Config{ServerName: "example.com"})
+	for name, tc := range map[string]struct {
+		data string
+		want Greeting
+	}{
+		"nothing":               {"", Greeting{}},
+		"a greeting":            {string(plain), Greeting{Protocol: TLS, Names: []string{"example.com"}}},
+		"half a greeting":       {string(plain[:len(plain)-1]), Greeting{Protocol: TLS, Broken: true}},
+		"no empty line":         {"GET / HTTP/1.1\r\nHost: other.example\r\n", Greeting{Protocol: HTTP, Names: []string{"other.example"}}},
+		"half a line":           {"GET / HTTP/1.1\r\nHost: other.example", Greeting{Protocol: HTTP, Names: []string{"other.example"}}},
+		"half the first line":   {"GET http://other.example/ HTTP/1.1", Greeting{Protocol: HTTP, Names: []string{"other.example"}}},
+		"a request of HTTP/0.9": {"GET /", Greeting{}},
+		"a word":                {"hello", Greeting{}},
+		"empty lines":           {"\r\n", Greeting{Protocol: HTTP, Broken: true}},
+	} {
+		if diff := cmp.Diff(tc.want, Last([]byte(tc.data))); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
 // However the bytes arrive, the answer is the same once there is one.
 func TestPieces(t *testing.T) {
 	for _, data := range [][]byte{
@@ -127,6 +150,9 @@ func FuzzHTTP(f *testing.F) {
 		g := Read(data)
 		if g.More && g.Broken || len(g.Names) > 0 && (g.More || g.Broken) {
 			t.Errorf("%+v", g)
+		}
+		if last := Last(data); last.More || !g.More && !cmp.Equal(last, g) && len(data) > 0 {
+			t.Errorf("%+v, at the end %+v", g, last)
 		}
 		r, err := http.ReadRequest(newReader(data))
 		if err != nil || r.ProtoMajor != 1 || len(data) >= MaxSize {
