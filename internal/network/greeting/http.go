@@ -3,29 +3,27 @@ package greeting
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
-// maxMethod is longer than any method there is.
-const maxMethod = 32
-
 // readHTTP reads the head of a request, and is as generous as the most generous
-// server: empty lines before it, lines that end without CR, spaces around names of
-// fields.
+// server: white space before it, lines that end without CR, spaces of any kind
+// between its words and around names of fields, methods that nobody knows.
 func readHTTP(data []byte) Greeting {
-	head := bytes.TrimLeft(data, "\r\n")
+	head := bytes.TrimLeftFunc(data, isSpace)
 	first, rest, whole := bytes.Cut(head, []byte("\n"))
-	if !whole {
-		if !mayBeRequest(first) {
-			return Greeting{}
-		}
-		return Greeting{More: true, Protocol: HTTP}
+	words := bytes.FieldsFunc(first, isSpace)
+	if len(words) > 0 && !isToken(words[0]) || len(words) > 1 && words[1][0] < ' ' {
+		return Greeting{} // the bytes of some other protocol
 	}
-	method, target, ok := requestLine(string(first))
-	if !ok {
+	if !whole {
+		return Greeting{Protocol: HTTP, More: true}
+	}
+	if !isRequest(words) {
 		return Greeting{}
 	}
 	g := Greeting{Protocol: HTTP}
-	if name := targetName(method, target); name != "" {
+	if name := targetName(string(words[0]), string(words[1])); name != "" {
 		g.Names = append(g.Names, name)
 	}
 	for {
@@ -38,42 +36,41 @@ func readHTTP(data []byte) Greeting {
 			return g
 		}
 		rest = next
-		field, value, _ := strings.Cut(string(line), ":")
-		if folded := line[0] == ' ' || line[0] == '\t'; folded || bytes.IndexByte(line, 0) >= 0 || bytes.IndexByte(line, '\r') >= 0 {
+		if isSpace(rune(line[0])) || bytes.ContainsAny(line, "\x00\r") {
 			return Greeting{Protocol: HTTP, Broken: true} // servers differ in what it means
 		}
-		if strings.EqualFold(strings.TrimSpace(field), "host") {
-			g.Names = append(g.Names, hostOf(strings.TrimSpace(value)))
+		field, value, _ := bytes.Cut(line, []byte(":"))
+		if bytes.EqualFold(bytes.TrimFunc(field, isSpace), []byte("host")) {
+			g.Names = append(g.Names, hostOf(string(bytes.TrimFunc(value, isSpace))))
 		}
 	}
 }
 
-// mayBeRequest reports whether a line that is not whole yet could become the first
-// of a request.
-func mayBeRequest(line []byte) bool {
-	method, _, hasTarget := bytes.Cut(line, []byte(" "))
-	return len(method) <= maxMethod && (len(method) > 0 || !hasTarget) && isMethod(string(method))
+// isSpace takes for white space what some server does, Python's for one, which
+// reads Latin-1. A byte that is no UTF-8 comes as the replacement character.
+func isSpace(r rune) bool {
+	return r == ' ' || r >= '\t' && r <= '\r' || r >= 0x1c && r <= 0x1f || r == 0x85 || r == 0xa0 || r == utf8.RuneError
 }
 
-func isMethod(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if !(c >= 'a' && c <= 'z') && s[i] != '-' && s[i] != '_' {
-			return false
-		}
-	}
-	return true
+// isToken is the grammar of methods, RFC 9110, section 5.6.2.
+func isToken(s []byte) bool {
+	return bytes.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}) < 0
 }
 
-// requestLine takes apart "GET /path HTTP/1.1". Requests of HTTP/0.9 have no
-// version and name nobody, those of HTTP/2 are not text.
-func requestLine(line string) (method, target string, ok bool) {
-	words := strings.Fields(line)
-	if len(words) < 3 || !isMethod(words[0]) || len(words[0]) > maxMethod {
-		return "", "", false
+// isRequest knows the first line of a request, "GET /path HTTP/1.1". One of
+// HTTP/0.9 has no version, and fields only for servers that do not care. HTTP/2
+// begins with a line of that form and is not text.
+func isRequest(words [][]byte) bool {
+	switch n := len(words); {
+	case n == 2:
+		return bytes.EqualFold(words[0], []byte("GET"))
+	case n > 2:
+		version := bytes.ToUpper(words[n-1])
+		return bytes.HasPrefix(version, []byte("HTTP/")) && !bytes.HasPrefix(version, []byte("HTTP/2"))
 	}
-	version := strings.ToUpper(words[len(words)-1])
-	return words[0], words[1], strings.HasPrefix(version, "HTTP/1")
+	return false
 }
 
 // targetName is the name in a target that is a whole URL, which counts more than
