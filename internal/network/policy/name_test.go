@@ -177,6 +177,11 @@ func FuzzParse(f *testing.F) {
 		if second, _ := q.MarshalJSON(); string(second) != string(first) {
 			t.Errorf("%s\n%s", first, second)
 		}
+		if third, err := Parse(p.Text()); err != nil {
+			t.Errorf("%s: %v", p.Text(), err)
+		} else if again, _ := third.MarshalJSON(); string(again) != string(first) {
+			t.Errorf("%s\n%s", first, again)
+		}
 		for _, text := range []string{"0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "::ffff:127.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1"} {
 			if connects(p, netip.MustParseAddr(text)) {
 				t.Errorf("%s opens %s", first, text)

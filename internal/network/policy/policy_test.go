@@ -44,6 +44,34 @@ func TestRoundTrip(t *testing.T) {
 		if diff := cmp.Diff(string(first), string(second)); diff != "" {
 			t.Error(diff)
 		}
+		third, _ := json.Marshal(parse(t, string(p.Text())))
+		if diff := cmp.Diff(string(first), string(third)); diff != "" {
+			t.Errorf("as text: %s", diff)
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	const file = `{
+  "version": 1,
+  "note": "a \"note\": <1, 2>\\",
+  "rules": [
+    {"name": "*.example.com", "ports": [443, "8000-8100"], "protocols": ["tcp", "udp"], "records": ["TXT"]},
+    {"address": "10.0.0.0/8", "private": true, "note": "ours, all"}
+  ]
+}
+`
+	if diff := cmp.Diff(file, string(parse(t, file).Text())); diff != "" {
+		t.Error(diff)
+	}
+	for p, want := range map[*Policy]string{
+		Off():       "{\n  \"version\": 1,\n  \"base\": \"off\"\n}\n",
+		Egress():    "{\n  \"version\": 1,\n  \"base\": \"egress\",\n  \"rules\": []\n}\n",
+		Allowlist(): "{\n  \"version\": 1,\n  \"rules\": []\n}\n",
+	} {
+		if got := string(p.Text()); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

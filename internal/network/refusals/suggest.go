@@ -21,7 +21,8 @@ type Suggestion struct {
 
 // Suggest adds to a policy the rules that open what was refused: names where names
 // were used, else addresses. With private it also opens addresses that are not the
-// internet's; the rules say so.
+// internet's; the rules say so. The current policy should know the host's own
+// addresses (see [policy.Policy.WithHost]), which are then among these.
 //
 // A look-up that was refused does not tell for which port it was made; such rules
 // get ports 80 and 443. Who reads the suggestion decides: everything in it was

@@ -158,6 +158,21 @@ func TestSuggestAnything(t *testing.T) {
 	}
 }
 
+// What was refused because it is the host's own is private, though its address is
+// one of the internet.
+func TestSuggestOwn(t *testing.T) {
+	own := netip.MustParseAddr("8.8.8.8")
+	current := policy.Egress().WithHost(func(addr netip.Addr) bool { return addr == own })
+	list := events(t, "tcp 8.8.8.8:80", "dns me.example.com A 8.8.8.8")
+	if s := Suggest(current, list, false); len(s.Left) != 2 || len(s.Policy.Rules()) != 0 {
+		t.Errorf("%+v, left %+v", s.Policy.Rules(), s.Left)
+	}
+	s := Suggest(current, list, true)
+	if rules := s.Policy.Rules(); len(s.Left) != 0 || len(rules) != 2 || !rules[0].Private || !rules[1].Private {
+		t.Errorf("%+v, left %+v", rules, s.Left)
+	}
+}
+
 // More than a policy can hold.
 func TestSuggestTooMuch(t *testing.T) {
 	var list []Event
