@@ -1,17 +1,18 @@
 package dns
 
 import (
+	"container/list"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Bounds of a Book. A guest that looks up more pushes its own oldest entries out,
-// and has to look them up again.
+// Bounds of a Book. A guest that looks up more pushes out what it has not looked up
+// for longest, and has to look that up again.
 const (
-	DefaultBookSize = 16384     // addresses
-	namesPerAddress = 64        // names that led to one address
+	DefaultBookSize = 16384     // pairs of an address and a name
+	namesPerAddress = 64        // that led to one address
 	DefaultGrace    = time.Hour // programs keep connecting to an address after its time to live
 )
 
@@ -19,15 +20,23 @@ const (
 // records lived and a time of grace. The zero value is an empty book; it may be
 // used by any number of goroutines.
 type Book struct {
-	// Size is the number of addresses that are kept; 0 means DefaultBookSize.
+	// Size is the number of pairs of an address and a name that are kept; 0 means
+	// DefaultBookSize.
 	Size int
 	// Grace is how long an address counts after its record's time to live; 0
 	// means DefaultGrace.
 	Grace time.Duration
 
-	mu      sync.Mutex
-	entries map[netip.Addr][]entry // the newest last
-	order   []netip.Addr           // in which they came
+	mu    sync.Mutex
+	pages map[netip.Addr]*list.Element // of *page in order
+	order list.List                    // the page that was added to last at the back
+	pairs int
+}
+
+// page is what is known of one address.
+type page struct {
+	addr    netip.Addr
+	entries []entry // the newest last
 }
 
 type entry struct {
@@ -42,47 +51,44 @@ func (b *Book) Add(name string, addr netip.Addr, ttl time.Duration) {
 	if grace == 0 {
 		grace = DefaultGrace
 	}
-	added := entry{name, time.Now().Add(ttl + grace)}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.entries == nil {
-		b.entries = map[netip.Addr][]entry{}
+	p := b.page(addr)
+	before := len(p.entries)
+	p.entries = slices.DeleteFunc(p.entries, func(e entry) bool { return e.name == name })
+	if len(p.entries) >= namesPerAddress {
+		p.entries = slices.Delete(p.entries, 0, 1)
 	}
-	kept, known := b.entries[addr]
-	kept = slices.DeleteFunc(kept, func(e entry) bool { return e.name == name })
-	if len(kept) >= namesPerAddress {
-		kept = slices.Delete(kept, 0, len(kept)-namesPerAddress+1)
-	}
-	b.entries[addr] = append(kept, added)
-	if !known {
-		b.order = append(b.order, addr)
-		b.shrink()
-	}
+	p.entries = append(p.entries, entry{name, time.Now().Add(ttl + grace)})
+	b.pairs += len(p.entries) - before
+	b.shrink()
 }
 
-// shrink removes what is too old, and the oldest beyond the size.
+// page returns the address's page, a new one if there is none, and makes it the
+// last.
+func (b *Book) page(addr netip.Addr) *page {
+	if e, ok := b.pages[addr]; ok {
+		b.order.MoveToBack(e)
+		return e.Value.(*page)
+	}
+	if b.pages == nil {
+		b.pages = map[netip.Addr]*list.Element{}
+	}
+	p := &page{addr: addr}
+	b.pages[addr] = b.order.PushBack(p)
+	return p
+}
+
+// shrink removes the pages that were not added to for longest, and never the last.
 func (b *Book) shrink() {
 	size := b.Size
 	if size == 0 {
 		size = DefaultBookSize
 	}
-	if len(b.order) <= size {
-		return
-	}
-	now := time.Now()
-	b.order = slices.DeleteFunc(b.order, func(addr netip.Addr) bool {
-		live := slices.ContainsFunc(b.entries[addr], func(e entry) bool { return e.expires.After(now) })
-		if !live {
-			delete(b.entries, addr)
-		}
-		return !live
-	})
-	// A quarter goes at once, so that a full book is not searched for each address.
-	if gone := min(len(b.order)-size*3/4, len(b.order)-1); gone > 0 {
-		for _, addr := range b.order[:gone] {
-			delete(b.entries, addr)
-		}
-		b.order = slices.Delete(b.order, 0, gone)
+	for b.pairs > size && len(b.pages) > 1 {
+		p := b.order.Remove(b.order.Front()).(*page)
+		delete(b.pages, p.addr)
+		b.pairs -= len(p.entries)
 	}
 }
 
@@ -91,8 +97,12 @@ func (b *Book) Names(addr netip.Addr) []string {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	e, ok := b.pages[addr]
+	if !ok {
+		return nil
+	}
 	var names []string
-	for _, e := range slices.Backward(b.entries[addr]) {
+	for _, e := range slices.Backward(e.Value.(*page).entries) {
 		if e.expires.After(now) {
 			names = append(names, e.name)
 		}
@@ -104,5 +114,5 @@ func (b *Book) Names(addr netip.Addr) []string {
 func (b *Book) Len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.entries)
+	return len(b.pages)
 }

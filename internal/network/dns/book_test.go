@@ -43,29 +43,33 @@ func TestBookIsBounded(t *testing.T) {
 	b := &Book{Size: 100}
 	for i := range 1000 {
 		b.Add("many.example", numbered(i), time.Hour)
+		b.Add("used.example", numbered(0), time.Hour)
 		if n := b.Len(); n > 100 {
 			t.Fatalf("%d addresses", n)
 		}
-		if b.Names(numbered(i)) == nil {
+		if b.Names(numbered(i)) == nil || b.Names(numbered(0)) == nil {
 			t.Fatal("the newest is gone")
 		}
 	}
-	if n := b.Len(); n < 75 {
+	if n := b.Len(); n < 99 {
 		t.Errorf("%d addresses of 100", n)
 	}
+	// Many names of one address push out the others, in the end each other.
 	for i := range 1000 {
 		b.Add(fmt.Sprintf("n%d.example", i), numbered(0), time.Hour)
 	}
 	if names := b.Names(numbered(0)); len(names) != namesPerAddress || names[0] != "n999.example" {
 		t.Errorf("%d names, the newest %s", len(names), names[0])
 	}
-	for _, size := range []int{1, 2, 3} { // so small that a quarter is nothing
-		b := &Book{Size: size}
-		for i := range 10 {
-			b.Add("a.example", numbered(i), time.Hour)
-			if b.Len() > size || b.Names(numbered(i)) == nil {
-				t.Errorf("size %d: %d addresses", size, b.Len())
-			}
+	if n := b.Len(); n > 100-namesPerAddress+1 || b.pairs > 100 {
+		t.Errorf("%d addresses, %d pairs", n, b.pairs)
+	}
+	small := &Book{Size: 1}
+	for i := range 10 {
+		small.Add("a.example", numbered(i), time.Hour)
+		small.Add("b.example", numbered(i), time.Hour)
+		if small.Len() != 1 || len(small.Names(numbered(i))) != 2 {
+			t.Errorf("%d addresses", small.Len())
 		}
 	}
 }
