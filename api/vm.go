@@ -43,7 +43,7 @@ type SandboxOptions struct {
 	DiskMiB         int     `json:"disk_mib,omitempty" cli:"disk-mib" default:"8192" doc:"limit of what the sandbox may write to its disk, in MiB"`
 	PIDLimit        int     `json:"pid_limit,omitempty" cli:"pid-limit" default:"512" doc:"limit of processes and threads at the same time"`
 	TTLSeconds      int     `json:"ttl_seconds,omitempty" cli:"ttl-seconds" default:"600" doc:"seconds after which the sandbox is removed, whatever it does"`
-	Network         bool    `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, not the host and its private networks"`
+	Network         bool    `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, no private networks"`
 	NetworkPolicy   string  `json:"network_policy,omitempty" cli:"network-policy,hostpath,word=egress,word=allowlist" doc:"what the network lets through: egress (as with network), allowlist (nothing, but see what was refused), or the path of a policy file"`
 	Runtime         Runtime `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
 	AllowHostCompat bool    `json:"allow_host_compat,omitempty" cli:"allow-host-compat" doc:"run on the host WITHOUT isolation if no sandbox can be had"`

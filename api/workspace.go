@@ -40,7 +40,7 @@ type CreateWorkspaceRequest struct {
 	DiskMiB       int               `json:"disk_mib,omitempty" cli:"disk-mib" default:"8192" doc:"limit of what may be written in /workspace beyond the seed, and again in the rest of the system, in MiB"`
 	PIDLimit      int               `json:"pid_limit,omitempty" cli:"pid-limit" default:"512" doc:"limit of processes and threads at the same time"`
 	TTLSeconds    int               `json:"ttl_seconds,omitempty" cli:"ttl-seconds" doc:"seconds after which the workspace is deleted with all it holds; 0 is never"`
-	Network       bool              `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, not the host and its private networks"`
+	Network       bool              `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, no private networks"`
 	NetworkPolicy string            `json:"network_policy,omitempty" cli:"network-policy,hostpath,word=egress,word=allowlist" doc:"what the network lets through: egress (as with network), allowlist (nothing, but see what was refused), or the path of a policy file"`
 	Runtime       Runtime           `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
 
