@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"pyro/api"
 	"pyro/internal/network/link"
 	"pyro/internal/network/policy"
@@ -35,7 +37,7 @@ func ReadPolicy(network bool, which string) (*policy.Policy, error) {
 	p, err := policy.Parse(data)
 	if err != nil {
 		e := api.AsError(err)
-		return nil, &api.Error{Kind: e.Kind, Message: "network policy " + which + ": " + e.Message, Hint: e.Hint, Err: err}
+		return nil, &api.Error{Kind: e.Kind, Message: "network policy " + which + ": " + strings.TrimPrefix(e.Message, "network policy: "), Hint: e.Hint, Err: err}
 	}
 	if p.Base() == policy.BaseOff {
 		return nil, nil
@@ -44,7 +46,7 @@ func ReadPolicy(network bool, which string) (*policy.Policy, error) {
 }
 
 func readPolicyFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a fifo would keep the call for ever
 	if err != nil {
 		e := api.Errorf(api.KindUsage, "network policy %s: %w", path, err)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -1,14 +1,13 @@
 package workspace
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 
 	"pyro/api"
 	"pyro/internal/network/policy"
 	"pyro/internal/network/refusals"
+	"pyro/internal/network/uplink"
 	"pyro/internal/sandbox"
 )
 
@@ -48,17 +47,8 @@ func (m *Manager) SuggestNetwork(_ context.Context, req api.SuggestNetworkReques
 	if current.Base() == policy.BaseOff {
 		current = policy.Allowlist()
 	}
-	s := refusals.Suggest(current, events, req.Private)
-	text, err := json.Marshal(s.Policy)
-	if err != nil {
-		return api.SuggestedPolicy{}, api.Errorf(api.KindInternal, "%s: suggested policy: %w", in.what(), err)
-	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, text, "", "  "); err != nil {
-		return api.SuggestedPolicy{}, api.Errorf(api.KindInternal, "%s: suggested policy: %w", in.what(), err)
-	}
-	pretty.WriteByte('\n')
-	return api.SuggestedPolicy{WorkspaceID: in.id, Policy: pretty.String(), Left: publicRefusals(s.Left)}, nil
+	s := refusals.Suggest(current.WithHost(uplink.HostAddresses()), events, req.Private)
+	return api.SuggestedPolicy{WorkspaceID: in.id, Policy: string(s.Policy.Text()), Left: publicRefusals(s.Left)}, nil
 }
 
 func (m *Manager) refused(id string) (in *instance, events []refusals.Event, leave func(), err error) {

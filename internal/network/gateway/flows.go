@@ -76,6 +76,13 @@ func (fs *flows) add(f *flow) bool {
 	return true
 }
 
+// full says whether there is no room for another flow of UDP.
+func (fs *flows) full() bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.closed || fs.udp >= maxUDP
+}
+
 func (fs *flows) remove(f *flow) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

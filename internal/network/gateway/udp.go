@@ -30,6 +30,9 @@ var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // acceptUDP makes a flow for the first datagram of two ports.
 func (g *Gateway) acceptUDP(r *udp.ForwarderRequest) bool {
+	if g.flows.full() {
+		return true // a socket of the host for each datagram that is dropped would be too much
+	}
 	to := destination(r.ID())
 	f := &flow{udp: true}
 	host, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))

@@ -19,6 +19,9 @@ type ownAddresses struct {
 // meanwhile is not known to be its own.
 const ownFor = 2 * time.Second
 
+// HostAddresses returns what says of an address whether it is the host's own.
+func HostAddresses() func(netip.Addr) bool { return new(ownAddresses).has }
+
 func (o *ownAddresses) has(addr netip.Addr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -128,7 +128,7 @@ func waitForHangup(fd int) error {
 
 // serve makes the gateway.
 func serve(c config, card *os.File, refused func(refusals.Event)) (*gateway.Gateway, error) {
-	p := c.Policy.WithHost(new(ownAddresses).has)
+	p := c.Policy.WithHost(HostAddresses())
 	names := &dns.Server{
 		Policy: p, Resolver: &dns.Host{}, Book: &dns.Book{}, Refused: refused,
 		Addresses: []netip.Addr{link.Guest4.Addr(), link.Guest6.Addr()},
