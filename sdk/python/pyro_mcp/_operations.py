@@ -44,7 +44,7 @@ class Operations(Caller):
         :param disk_mib: limit of what the sandbox may write to its disk, in MiB
         :param pid_limit: limit of processes and threads at the same time
         :param ttl_seconds: seconds after which the sandbox is removed, whatever it does
-        :param network: give the sandbox outbound network: the internet, not the host and its private networks
+        :param network: give the sandbox outbound network: the internet, no private networks
         :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
             but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
@@ -100,7 +100,7 @@ class Operations(Caller):
         :param disk_mib: limit of what the sandbox may write to its disk, in MiB
         :param pid_limit: limit of processes and threads at the same time
         :param ttl_seconds: seconds after which the sandbox is removed, whatever it does
-        :param network: give the sandbox outbound network: the internet, not the host and its private networks
+        :param network: give the sandbox outbound network: the internet, no private networks
         :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
             but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
@@ -290,7 +290,7 @@ class Operations(Caller):
             the system, in MiB
         :param pid_limit: limit of processes and threads at the same time
         :param ttl_seconds: seconds after which the workspace is deleted with all it holds; 0 is never
-        :param network: give the sandbox outbound network: the internet, not the host and its private networks
+        :param network: give the sandbox outbound network: the internet, no private networks
         :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
             but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
