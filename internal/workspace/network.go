@@ -33,7 +33,7 @@ func (m *Manager) LogNetwork(_ context.Context, req api.NetworkLogRequest) (api.
 		return api.NetworkLog{}, err
 	}
 	defer leave()
-	return api.NetworkLog{WorkspaceID: in.id, Policy: in.policy().Base(), Refused: publicRefusals(events)}, nil
+	return api.NetworkLog{WorkspaceID: in.id, Policy: in.policy().Base(), Refused: in.publicRefusals(events)}, nil
 }
 
 // SuggestNetwork makes a policy of it.
@@ -48,7 +48,7 @@ func (m *Manager) SuggestNetwork(_ context.Context, req api.SuggestNetworkReques
 		current = policy.Allowlist()
 	}
 	s := refusals.Suggest(current.WithHost(uplink.HostAddresses()), events, req.Private)
-	return api.SuggestedPolicy{WorkspaceID: in.id, Policy: string(s.Policy.Text()), Left: publicRefusals(s.Left)}, nil
+	return api.SuggestedPolicy{WorkspaceID: in.id, Policy: in.text(string(s.Policy.Text())), Left: in.publicRefusals(s.Left)}, nil
 }
 
 func (m *Manager) refused(id string) (in *instance, events []refusals.Event, leave func(), err error) {
@@ -65,11 +65,11 @@ func (m *Manager) refused(id string) (in *instance, events []refusals.Event, lea
 	return in, events, leave, nil
 }
 
-func publicRefusals(events []refusals.Event) []api.RefusedConnection {
+func (in *instance) publicRefusals(events []refusals.Event) []api.RefusedConnection {
 	list := make([]api.RefusedConnection, 0, len(events))
 	for _, e := range events {
 		r := api.RefusedConnection{
-			Protocol: e.Protocol, Name: validText(e.Name), Record: e.Record, Port: int(e.Port), Reason: validText(e.Reason), Rule: validText(e.Rule),
+			Protocol: e.Protocol, Name: in.text(e.Name), Record: e.Record, Port: int(e.Port), Reason: in.text(e.Reason), Rule: in.text(e.Rule),
 			First: e.First, Last: e.Last, Count: e.Count,
 		}
 		if e.Address.IsValid() {

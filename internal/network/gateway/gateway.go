@@ -52,6 +52,10 @@ type Gateway struct {
 
 const nic = tcpip.NICID(1)
 
+// errorsPerSecond is how many refusals of datagrams and pings the guest is told
+// of. It costs nobody but the two ends of the link.
+const errorsPerSecond = 1000
+
 // timeWait is how long the stack remembers a closed connection. On a link that
 // cannot reorder, no old segment comes late.
 const timeWait = time.Second
@@ -90,6 +94,8 @@ func newStack() *stack.Stack {
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol, arp.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 	})
+	s.SetICMPLimit(errorsPerSecond)
+	s.SetICMPBurst(errorsPerSecond)
 	sack := tcpip.TCPSACKEnabled(true)
 	send := tcpip.TCPSendBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: flowBuffer, Max: flowBuffer}
 	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: tcp.MinBufferSize, Default: flowBuffer, Max: flowBuffer}

@@ -131,7 +131,7 @@ func serve(c config, card *os.File, refused func(refusals.Event)) (*gateway.Gate
 	p := c.Policy.WithHost(HostAddresses())
 	names := &dns.Server{
 		Policy: p, Resolver: &dns.Host{}, Book: &dns.Book{}, Refused: refused,
-		Addresses: []netip.Addr{link.Guest4.Addr(), link.Guest6.Addr()},
+		Hostname: c.Hostname, Addresses: []netip.Addr{link.Guest4.Addr(), link.Guest6.Addr()},
 	}
 	return gateway.New(gateway.Options{Link: card, Policy: p, Names: names, Refused: refused})
 }

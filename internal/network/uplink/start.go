@@ -33,6 +33,8 @@ type Command struct {
 	Log *refusals.Files
 	// Policy is what the guest may reach. Required.
 	Policy *policy.Policy
+	// Hostname is the guest's own name, which nobody else is asked for. Optional.
+	Hostname string
 }
 
 // nobody is the user and group that own nothing.
@@ -47,8 +49,9 @@ const (
 
 // config is what an uplink reads from its stdin.
 type config struct {
-	Policy *policy.Policy `json:"policy"`
-	HasLog bool           `json:"has_log"`
+	Policy   *policy.Policy `json:"policy"`
+	Hostname string         `json:"hostname"`
+	HasLog   bool           `json:"has_log"`
 }
 
 // Starting is an uplink that may not serve yet.
@@ -59,7 +62,7 @@ type Starting struct {
 
 // Start starts an uplink, which is a child of this process.
 func (c Command) Start() (*Starting, error) {
-	settings, err := json.Marshal(config{Policy: c.Policy, HasLog: c.Log != nil})
+	settings, err := json.Marshal(config{Policy: c.Policy, Hostname: c.Hostname, HasLog: c.Log != nil})
 	if err != nil {
 		return nil, fmt.Errorf("uplink: %w", err)
 	}

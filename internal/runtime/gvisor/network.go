@@ -1,6 +1,7 @@
 package gvisor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -74,7 +75,7 @@ func (m *machine) NetworkUp() bool {
 func (d *Driver) startUplink(s runtime.Spec, gateway *os.File) (*uplink.Starting, hostProcess, error) {
 	c := uplink.Command{
 		Executable: specutils.ExePath, Machine: d.machineDir(s.ID), Nobody: !d.rootless,
-		Link: gateway, Policy: s.Network.Policy,
+		Link: gateway, Policy: s.Network.Policy, Hostname: cmp.Or(s.Hostname, s.ID),
 	}
 	if s.Network.Refusals != "" {
 		log, err := refusals.OpenFiles(s.Network.Refusals)
