@@ -99,7 +99,8 @@ func (w *world) boot(t *testing.T) *world {
 	}
 	for _, p := range []netip.Prefix{link.Guest4, link.Guest6} {
 		w.guest.AddProtocolAddress(nic, tcpip.ProtocolAddress{Protocol: protocolOf(p.Addr()), AddressWithPrefix: tcpip.AddressWithPrefix{
-			Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits()}}, stack.AddressProperties{})
+			Address: tcpip.AddrFromSlice(p.Addr().AsSlice()), PrefixLen: p.Bits(),
+		}}, stack.AddressProperties{})
 	}
 	w.guest.SetRouteTable([]tcpip.Route{
 		{Destination: everything(t, "0.0.0.0/0"), Gateway: tcpip.AddrFromSlice(link.Gateway4.Addr().AsSlice()), NIC: nic},

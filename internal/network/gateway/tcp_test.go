@@ -251,9 +251,12 @@ func TestIdle(t *testing.T) {
 		ago       time.Duration
 		want      bool
 	}{
-		{false, false, time.Hour, false}, {false, false, 3 * time.Hour, true},
-		{false, true, time.Minute, false}, {false, true, time.Hour, true},
-		{true, false, time.Second, false}, {true, false, 2 * time.Minute, true},
+		{false, false, time.Hour, false},
+		{false, false, 3 * time.Hour, true},
+		{false, true, time.Minute, false},
+		{false, true, time.Hour, true},
+		{true, false, time.Second, false},
+		{true, false, 2 * time.Minute, true},
 	} {
 		f := &flow{udp: c.udp}
 		f.half.Store(c.half)

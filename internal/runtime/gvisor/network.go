@@ -188,9 +188,9 @@ func gatewayOf(p netip.Prefix, all net.IPMask) boot.DefaultRoute {
 // How long a dead uplink is not replaced: the first time at once, then ever
 // longer, unless the one before has lived for long.
 const (
-	uplinkPauseMin = 100 * time.Millisecond
-	uplinkPauseMax = 10 * time.Second
-	uplinkLivedFor = time.Minute
+	uplinkFirstPause   = 100 * time.Millisecond
+	uplinkLongestPause = 10 * time.Second
+	uplinkLivedFor     = time.Minute
 )
 
 // keepUplink replaces the machine's uplink whenever it dies, until the machine
@@ -213,7 +213,7 @@ func (m *machine) keepUplink() {
 		case <-m.done:
 			return
 		}
-		pause = min(max(2*pause, uplinkPauseMin), uplinkPauseMax)
+		pause = min(max(2*pause, uplinkFirstPause), uplinkLongestPause)
 		m.driver.log.Warn("the network's process has ended, starting another", "machine", m.ID())
 		if err := m.replaceUplink(); err != nil {
 			m.driver.log.Error("the network cannot be restored, trying again", "machine", m.ID(), "error", err)
