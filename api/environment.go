@@ -29,6 +29,7 @@ type Package struct {
 type EnvironmentList struct {
 	CatalogVersion string        `json:"catalog_version" doc:"version of the built-in catalogue"`
 	Environments   []Environment `json:"environments" doc:"the environments, those of the catalogue first"`
+	Kernels        []Environment `json:"kernels,omitempty" doc:"the kernels that sandboxes with --runtime vm boot; pulled, inspected and removed as environments are"`
 }
 
 // PullRequest names the environment to install.

@@ -9,7 +9,11 @@
 // host processes reach through the second mode, relay, whose stdin and stdout
 // they hold.
 //
-// The third mode, unpack, is not a server: it puts files that come in on stdin
+// As /init, the first program of a kernel, it makes a guest of the machine (see
+// package boot) and serves one serial port, on which everything goes: the
+// protocol above, commands and writable layers (see streams).
+//
+// Another mode, unpack, is not a server: it puts files that come in on stdin
 // into the workspace, all or none, and ends. Package unpack tells how.
 //
 // It must stay small: every sandbox pays for its memory and its start.
@@ -48,6 +52,9 @@ const (
 
 // Main runs the agent with the given arguments and returns its exit code.
 func Main(args []string) int {
+	if os.Getpid() == 1 && os.Args[0] == "/init" {
+		return runMachine()
+	}
 	if len(args) == 0 {
 		fmt.Fprintln(os.Stderr, "usage: pyro-agent init [--pid-limit N] | relay | unpack --root DIR [--dest PATH]")
 		return exitUsage

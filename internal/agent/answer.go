@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"pyro/internal/agent/boot"
 	"pyro/internal/agent/file"
 	"pyro/internal/agent/process"
 	"pyro/internal/agent/unpack"
@@ -34,6 +35,10 @@ func (g *guest) answer(ctx context.Context, call wire.Call) (any, error) {
 		}
 	case wire.Network:
 		return with(call, func(p wire.NetworkParams) (any, error) { return struct{}{}, setNetwork(ctx, p) })
+	case wire.SetClock:
+		if g.ownKernel {
+			return with(call, func(p wire.SetClockParams) (any, error) { return struct{}{}, boot.SetClock(p.UnixNano) })
+		}
 	case wire.ShellOpen, wire.ShellList, wire.ShellRead, wire.ShellWrite, wire.ShellResize, wire.ShellSignal, wire.ShellClose:
 		if g.shells != nil {
 			return g.answerShell(ctx, call)

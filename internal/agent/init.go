@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pyro/internal/agent/boot"
+	"pyro/internal/agent/mux"
 	"pyro/internal/agent/process"
 	"pyro/internal/agent/service"
 	"pyro/internal/agent/shell"
@@ -31,18 +33,8 @@ const spareThreads = 6
 
 // runInit is the life of process 1. It returns only if it cannot serve.
 func runInit(pidLimit int) int {
-	detachStdio()
-	g := &guest{kill: syscall.Kill, files: make(chan struct{}, maxFileCalls)}
-	g.problem("folder /workspace", os.MkdirAll("/workspace", 0o755))
-	g.problem("folder /tmp", diskTmp())
-	g.problem("shells and services", g.supervise())
-	keepThreads(spareThreads)
-	if pidLimit > 0 {
-		pids, err := limitPIDs(pidLimit)
-		g.problem("process limit", err)
-		g.pids = pids
-	}
-
+	g := newGuest()
+	g.prepare(pidLimit)
 	listener, err := net.Listen("unix", socketName)
 	if err != nil {
 		return exitFailed
@@ -63,6 +55,43 @@ func runInit(pidLimit int) int {
 				g.serve(conn)
 			}
 		}()
+	}
+}
+
+// runMachine is runInit in a guest with a kernel of its own, which is reached
+// over a serial port alone.
+func runMachine() int {
+	booted, err := boot.Run()
+	if err != nil {
+		boot.Panic(err)
+		return exitFailed
+	}
+	layers := map[string]layerOf{}
+	for mount, l := range booted.Layers {
+		layers[mount] = layerOf{disk: l.Disk, upper: l.Upper}
+	}
+	g := newGuest()
+	g.ownKernel = true
+	g.prepare(booted.PIDs)
+	boot.Panic(mux.Guest(booted.Port, newStreams(g, layers).serve))
+	return exitFailed
+}
+
+func newGuest() *guest {
+	return &guest{kill: syscall.Kill, files: make(chan struct{}, maxFileCalls)}
+}
+
+// prepare makes the guest ready to be served.
+func (g *guest) prepare(pidLimit int) {
+	detachStdio()
+	g.problem("folder /workspace", os.MkdirAll("/workspace", 0o755))
+	g.problem("folder /tmp", diskTmp())
+	g.problem("shells and services", g.supervise())
+	keepThreads(spareThreads)
+	if pidLimit > 0 {
+		pids, err := limitPIDs(pidLimit)
+		g.problem("process limit", err)
+		g.pids = pids
 	}
 }
 
@@ -128,6 +157,7 @@ func (g *guest) supervise() error {
 		return err
 	}
 	go processes.Reap()
+	g.processes = processes
 	groups := &process.Groups{}
 	if dir, err := ownCgroup(); err == nil {
 		if found, err := process.OpenGroups(dir); err == nil {
@@ -160,12 +190,14 @@ func peerIsRoot(conn net.Conn) bool {
 
 // guest is the state that all streams share. It does not change after start.
 type guest struct {
-	pids     *pidCgroup
-	problems []string
-	kill     process.Kill
-	files    chan struct{} // holds one for each call about files that runs; nil if there can be none
-	shells   *shell.Set    // nil if there can be none
-	services *service.Set  // nil if there can be none
+	pids      *pidCgroup
+	problems  []string
+	ownKernel bool // its kernel is that of no other sandbox
+	kill      process.Kill
+	files     chan struct{}  // holds one for each call about files that runs; nil if there can be none
+	processes *process.Table // nil if there can be no children
+	shells    *shell.Set     // nil if there can be none
+	services  *service.Set   // nil if there can be none
 }
 
 func (g *guest) problem(what string, err error) {

@@ -114,6 +114,11 @@ func (g *guest) stats() (wire.StatsResult, error) {
 			return s, err
 		}
 	}
+	if g.ownKernel {
+		if err := memory(&s); err != nil {
+			return s, err
+		}
+	}
 	return s, disks(&s)
 }
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"pyro/api"
@@ -10,7 +11,7 @@ import (
 
 func renderEnvironments(w io.Writer, list *api.EnvironmentList) {
 	fmt.Fprintf(w, "Catalog version: %s\n", list.CatalogVersion)
-	for _, env := range list.Environments {
+	for _, env := range slices.Concat(list.Environments, list.Kernels) {
 		state := "not installed"
 		if env.Installed {
 			state = "installed"

@@ -169,6 +169,15 @@ func (b *build) resolve(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := b.loadIndex(ctx); err != nil {
+		return err
+	}
+	b.pkgs, err = b.index.resolve(b.Packages, b.db.packages)
+	return err
+}
+
+// loadIndex loads and verifies the indexes of the suites.
+func (b *build) loadIndex(ctx context.Context) (err error) {
 	var suites []Suite
 	for _, name := range b.Suites {
 		suites = append(suites, b.Mirrors.Suite(name))
@@ -185,8 +194,7 @@ func (b *build) resolve(ctx context.Context) (err error) {
 			b.mtime = r.Date
 		}
 	}
-	b.pkgs, err = b.index.resolve(b.Packages, b.db.packages)
-	return err
+	return nil
 }
 
 func (b *build) lock() []LockedPackage {

@@ -44,6 +44,10 @@ func (i *Image) Release() { i.once.Do(i.lock.Unlock) }
 // read; if they are wrong it is read, and if it is damaged the error is of
 // KindVerification. A pull repairs that.
 func (m *Manager) Acquire(ctx context.Context, name string) (*Image, error) {
+	if builtin().findKernel(name) != nil {
+		return nil, api.Errorf(api.KindUsage, "%s is a kernel, and no environment that a sandbox could start from", name).
+			WithHint("choose an environment: pyro env list")
+	}
 	t, err := m.lookup(name)
 	if err != nil {
 		return nil, err

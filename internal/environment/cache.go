@@ -45,7 +45,7 @@ func (c *cache) record(name, arch string) string {
 
 // make makes the folders. The whole cache is the user's own.
 func (c *cache) make() error {
-	for _, dir := range []string{c.dir, c.blobs(), c.indexes(), c.images(), c.envs(), c.locks(), c.tmp()} {
+	for _, dir := range []string{c.dir, c.blobs(), c.indexes(), c.images(), c.envs(), c.kernels(), c.locks(), c.tmp()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return storageError(c.dir, err)
 		}

@@ -20,8 +20,9 @@ var catalogFile []byte
 
 // catalog is the list of environments that comes with pyro.
 type catalog struct {
-	Version      string  `json:"version"`
-	Environments []Entry `json:"environments"`
+	Version      string        `json:"version"`
+	Environments []Entry       `json:"environments"`
+	Kernels      []KernelEntry `json:"kernels"`
 }
 
 // builtin returns the catalogue. That it parses is a matter of the tests.
@@ -48,6 +49,15 @@ func parseCatalog(data []byte) (*catalog, error) {
 		}
 		if c.find(e.Name) != e {
 			return nil, fmt.Errorf("environment %q stands twice", e.Name)
+		}
+	}
+	for i := range c.Kernels {
+		k := &c.Kernels[i]
+		if err := k.asEntry().check(); err != nil {
+			return nil, fmt.Errorf("kernel %q: %w", clip(k.Name), err)
+		}
+		if c.findKernel(k.Name) != k || c.find(k.Name) != nil {
+			return nil, fmt.Errorf("kernel %q stands twice", k.Name)
 		}
 	}
 	return c, nil
@@ -103,7 +113,7 @@ func (m *Manager) userEntries() ([]Entry, error) {
 		if err != nil {
 			return nil, wrong(err)
 		}
-		if builtin().find(e.Name) != nil {
+		if builtin().find(e.Name) != nil || builtin().findKernel(e.Name) != nil {
 			return nil, wrong(&fieldError{"name", fmt.Sprintf("is %q, which is a built-in environment; choose another name", e.Name)})
 		}
 		if other, taken := from[e.Name]; taken {

@@ -29,6 +29,11 @@
 //	│   ├── rootfs.erofs               the image, mode 0444; <hex> is its SHA-256
 //	│   └── meta.json                  where it came from, what is in it: [Meta]
 //	├── envs/<name>@<arch>.json        which image an environment is: [Record]; there = installed
+//	├── kernels/sha256/<hex>/          a kernel for machines with one of their own
+//	│   ├── vmlinuz                    as the boot loader takes it
+//	│   ├── initrd                     the modules it needs, as an initramfs
+//	│   └── meta.json                  where it came from: [KernelMeta]
+//	├── kernels/<name>@<arch>.json     which kernel a name is: a copy of that meta.json; there = installed
 //	├── locks/<key>                    empty files that are flock'ed
 //	└── tmp/<random>/                  work in progress, with the file "lock" held by whoever works there
 //
@@ -43,6 +48,7 @@
 //	store          shared by whoever installs, exclusive to prune
 //	env-<name>     exclusive to whoever installs or removes that environment
 //	image-<hex>    shared by sandboxes that use the image, exclusive to who deletes it
+//	kernel-<hex>   shared by machines while they boot, exclusive to who deletes it
 //
 // They are flocks: the kernel lets go of them when a process dies.
 package environment
@@ -109,6 +115,7 @@ type Manager struct {
 	log       *slog.Logger
 	plainHTTP []string
 	packages  packageBuilder
+	kernels   kernelFetcher
 }
 
 // New returns a Manager. It makes the folders of the cache and nothing else.
@@ -130,6 +137,7 @@ func New(o Options) (*Manager, error) {
 	}
 	m.offline = o.Offline || isTrue(m.getenv("PYRO_OFFLINE"))
 	m.packages = debianBuilder{getenv: m.getenv, log: m.log}
+	m.kernels = debianKernels{getenv: m.getenv, log: m.log}
 	if !filepath.IsAbs(o.CacheDir) {
 		return nil, api.Errorf(api.KindInternal, "cache folder %q is not an absolute path", o.CacheDir)
 	}

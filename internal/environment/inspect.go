@@ -45,6 +45,7 @@ func (m *Manager) List(_ context.Context) (api.EnvironmentList, error) {
 			list.Environments = append(list.Environments, env)
 		}
 	}
+	list.Kernels = m.listKernels()
 	return list, nil
 }
 
@@ -56,6 +57,9 @@ func entryEnvironment(e *Entry) api.Environment {
 // verify reads the whole image as well; a damaged one is then an error of
 // KindVerification.
 func (m *Manager) Inspect(ctx context.Context, name string, verify bool) (api.Environment, error) {
+	if e := builtin().findKernel(name); e != nil {
+		return m.inspectKernel(ctx, e, verify)
+	}
 	t, err := m.lookup(name)
 	if err != nil {
 		return api.Environment{}, err

@@ -31,9 +31,9 @@ func (m *Manager) Prune(ctx context.Context, all bool) (api.PruneResult, error) 
 	}
 	defer store.Unlock()
 	p := &pruner{m: m, res: &res}
-	steps := []func() error{p.images, p.blobs, p.temporary}
+	steps := []func() error{p.images, p.kernels, p.blobs, p.temporary}
 	if all {
-		steps = append([]func() error{p.environments}, steps...)
+		steps = append([]func() error{p.environments, p.kernelRecords}, steps...)
 	}
 	for _, step := range steps {
 		if ctx.Err() != nil {

@@ -20,6 +20,9 @@ import (
 // or not installed, it is made. Two pulls of one environment at once, of whatever
 // processes, do the work once: the second waits and says so (phase "wait").
 func (m *Manager) Pull(ctx context.Context, name string, progress ProgressFunc) (api.Environment, error) {
+	if e := builtin().findKernel(name); e != nil {
+		return m.pullKernel(ctx, e, progress)
+	}
 	t, err := m.lookup(name)
 	if err != nil {
 		return api.Environment{}, err

@@ -93,6 +93,41 @@ func (h Host) KVMCheck() api.HostCheck {
 	return c
 }
 
+// installQEMU are the commands that install QEMU, by the ID of os-release(5).
+var installQEMU = map[string]string{
+	"debian": "sudo apt-get install --no-install-recommends qemu-system-x86",
+	"fedora": "sudo dnf install qemu-system-x86-core",
+	"arch":   "sudo pacman -S qemu-system-x86",
+}
+
+// InstallQEMU is the command that installs QEMU here, or all of them where the
+// distribution is another one.
+func (h Host) InstallQEMU() string {
+	for _, id := range h.distributions() {
+		if command, ok := installQEMU[id]; ok {
+			return command
+		}
+	}
+	return fmt.Sprintf("Debian and Ubuntu: %s; Fedora: %s; Arch: %s", installQEMU["debian"], installQEMU["fedora"], installQEMU["arch"])
+}
+
+// distributions returns what the host says it is, and what it is like.
+func (h Host) distributions() []string {
+	b, err := os.ReadFile(h.path("/etc/os-release"))
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for _, key := range []string{"ID=", "ID_LIKE="} {
+		for line := range strings.Lines(string(b)) {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(line), key); ok {
+				ids = append(ids, strings.Fields(strings.Trim(value, `"'`))...)
+			}
+		}
+	}
+	return ids
+}
+
 // Networking says which kernel features for networking exist.
 func (h Host) Networking() api.Networking {
 	return api.Networking{TUN: h.exists("/dev/net/tun"), IPForward: h.setting("net/ipv4/ip_forward") == "1"}

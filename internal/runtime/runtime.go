@@ -76,6 +76,8 @@ type Features struct {
 	// Network says that Spec.Network may be set. Its machines are Networked then,
 	// and the driver a NetworkProber.
 	Network bool
+	// Kernel says that machines boot a kernel, which has to be installed.
+	Kernel bool
 }
 
 // Spec describes a machine. Every field is required unless it says otherwise.
@@ -101,6 +103,9 @@ type Spec struct {
 	MemoryBytes int64
 	DiskBytes   int64
 	PIDs        int
+	// Kernel is the path of a kernel for drivers whose machines have one of their
+	// own; the others refuse it. Optional: the default is the driver's.
+	Kernel string `json:",omitempty"`
 	// Disk is a folder that DiskSaver.SaveDisk wrote, Layer a file that
 	// LayerExporter.ExportLayer wrote: the machine starts with those writable
 	// layers over the same images; a Layer has none of /workspace if that is an
@@ -204,6 +209,16 @@ type NetworkProber interface {
 	// ProbeNetwork runs a tiny machine with a network and has it talk to the other
 	// end, like Driver.Probe.
 	ProbeNetwork(ctx context.Context) error
+}
+
+// Chooser is the power of drivers that are worth choosing on some hosts only.
+type Chooser interface {
+	// Suits returns nil if machines of this driver are as fast here as they are
+	// meant to be, and otherwise why not. It may try, for at most seconds, and
+	// remembers the outcome.
+	Suits(ctx context.Context) error
+	// Notice is what users of a machine should be told, or "".
+	Notice(ctx context.Context) string
 }
 
 // LayerExporter is the power of drivers whose writable layer can be read.

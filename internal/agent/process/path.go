@@ -73,7 +73,7 @@ func execError(name string, errno syscall.Errno) error {
 	if errno == syscall.ENOENT {
 		message = fmt.Sprintf("command %q was not found", name)
 	}
-	return &wire.Error{Kind: wire.KindExec, Message: message}
+	return &wire.Error{Kind: wire.KindExec, Message: message, Err: errno}
 }
 
 // Environ joins lists of KEY=VALUE; later ones win.

@@ -50,10 +50,11 @@ type Command struct {
 // Process is a process that was started.
 type Process struct {
 	// PID is that of the process, of its process group and of its session.
-	PID   int
-	table *Table
-	done  chan struct{}
-	code  int // once done is closed
+	PID    int
+	table  *Table
+	done   chan struct{}
+	code   int // once done is closed
+	signal int
 }
 
 // Done is closed when the process has ended and was collected.
@@ -61,6 +62,9 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 
 // ExitCode is that of a process that is done: 128+n if signal n ended it.
 func (p *Process) ExitCode() int { return p.code }
+
+// EndedBy is the signal that ended a process that is done, or 0.
+func (p *Process) EndedBy() int { return p.signal }
 
 // Signal sends a signal to the process alone, and to nothing if it is done.
 func (p *Process) Signal(sig syscall.Signal) error {
@@ -191,7 +195,8 @@ func (t *Table) collect() {
 		}
 		p.code = status.ExitStatus()
 		if status.Signaled() {
-			p.code = 128 + int(status.Signal())
+			p.signal = int(status.Signal())
+			p.code = 128 + p.signal
 		}
 		delete(t.running, pid)
 		close(p.done)

@@ -23,9 +23,13 @@ type Error struct {
 	Kind Kind
 	// Message names the object and the fact.
 	Message string
+	// Err is the cause. It stays where it arose.
+	Err error
 }
 
 func (e *Error) Error() string { return e.Message }
+
+func (e *Error) Unwrap() error { return e.Err }
 
 // knownKind returns k if it is one of the kinds, KindInternal otherwise.
 func knownKind(k Kind) Kind {

@@ -68,7 +68,13 @@ const (
 	KillSession Method = "kill_session" // KillSessionParams -> nothing
 	Network     Method = "network"      // NetworkParams -> nothing
 	Connect     Method = "connect"      // ConnectParams -> nothing; see Tunnel
+	SetClock    Method = "set_clock"    // SetClockParams -> nothing
 )
+
+// SetClockParams is the host's time. Only guests with a clock of their own take it.
+type SetClockParams struct {
+	UnixNano int64 `json:"unix_nano"`
+}
 
 // StatsResult measures the guest.
 type StatsResult struct {
@@ -79,7 +85,14 @@ type StatsResult struct {
 	// DiskBytes are the bytes used of the root file system and of /workspace's,
 	// DiskFree those that are free in the fuller one.
 	DiskBytes int64 `json:"disk_bytes"`
-	DiskFree  int64 `json:"disk_free"`
+	// OutOfMemory counts how often the guest's own kernel killed a process to free
+	// memory; MemoryFilesFull says that files in memory, those in /dev/shm, may
+	// not grow any more. MemoryBytes is what is in use. gVisor's guests leave
+	// these at zero: the host measures them.
+	OutOfMemory     int64 `json:"out_of_memory,omitempty"`
+	MemoryFilesFull bool  `json:"memory_files_full,omitempty"`
+	MemoryBytes     int64 `json:"memory_bytes,omitempty"`
+	DiskFree        int64 `json:"disk_free"`
 }
 
 // KillLargestParams spares processes whose death would free next to nothing.

@@ -17,6 +17,7 @@ import (
 	"pyro/api"
 	"pyro/internal/agent/wire"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/hostprocess"
 )
 
 // killTimeout bounds the wait for the kernel to end a killed process. It is
@@ -25,6 +26,10 @@ const killTimeout = 20 * time.Second
 
 // Create implements runtime.Driver.
 func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, error) {
+	if s.Kernel != "" {
+		return nil, api.Errorf(api.KindUnsupported, "a sandbox of gVisor has no kernel that could be replaced").
+			WithHint("run with --runtime vm, or without --kernel")
+	}
 	rec := record{Spec: s, CPUs: d.cpus.take(s.VCPUs)}
 	undo := cleanup.Make(func() { d.cpus.give(rec.CPUs) })
 	defer undo.Clean()
@@ -99,11 +104,11 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 
 func (d *Driver) recordProcesses(c *container.Container, rec *record) error {
 	var err error
-	if rec.Sandbox, err = identify(c.Sandbox.Pid.Load()); err != nil {
+	if rec.Sandbox, err = hostprocess.Identify(c.Sandbox.Pid.Load()); err != nil {
 		return api.Errorf(api.KindSandboxDied, "sandbox %s ended while it was made: %w", rec.Spec.ID, err)
 	}
 	if pid := c.GoferPid.Load(); pid != 0 {
-		if rec.Gofer, err = identify(pid); err != nil {
+		if rec.Gofer, err = hostprocess.Identify(pid); err != nil {
 			return api.Errorf(api.KindSandboxDied, "gofer of sandbox %s ended while it was made: %w", rec.Spec.ID, err)
 		}
 	}
@@ -137,12 +142,12 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 	if err != nil {
 		return nil, api.Errorf(api.KindNotFound, "sandbox %s is not there", s.ID)
 	}
-	fd, err := rec.Sandbox.open()
+	fd, err := rec.Sandbox.Open()
 	if err != nil {
 		return nil, api.Errorf(api.KindNotFound, "sandbox %s does not run", s.ID)
 	}
 	unix.Close(fd)
-	if !rec.Gofer.lives() {
+	if !rec.Gofer.Lives() {
 		return nil, api.Errorf(api.KindNotFound, "sandbox %s has lost its gofer", s.ID)
 	}
 	id := container.FullID{SandboxID: s.ID, ContainerID: s.ID}
@@ -196,13 +201,13 @@ func (d *Driver) destroy(id string) error {
 			return nil
 		}
 	}
-	processes := []hostProcess{rec.Sandbox, rec.Gofer, rec.Uplink}
-	if rec.Sandbox.PID == 0 || rec.Spec.Network != nil && !rec.Uplink.lives() {
+	processes := []hostprocess.Process{rec.Sandbox, rec.Gofer, rec.Uplink}
+	if rec.Sandbox.PID == 0 || rec.Spec.Network != nil && !rec.Uplink.Lives() {
 		processes = append(processes, findProcesses(dir)...)
 	}
 	var errs []error
 	for _, p := range processes {
-		errs = append(errs, p.kill(killTimeout))
+		errs = append(errs, p.Kill(killTimeout))
 	}
 	if !d.rootless {
 		errs = append(errs, releaseHostMemory(rec.Spec.ID))

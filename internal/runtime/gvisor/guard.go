@@ -41,7 +41,7 @@ func (m *machine) guard() {
 		case <-m.closed:
 			return
 		}
-		if !m.rec.Gofer.lives() {
+		if !m.rec.Gofer.Lives() {
 			m.endWithoutGofer()
 			return
 		}
@@ -74,7 +74,7 @@ func (m *machine) endOverMemory(used int64, reached *api.Error) {
 	m.mu.Lock()
 	m.fatal = reached
 	m.mu.Unlock()
-	_ = m.rec.Sandbox.kill(killTimeout)
+	_ = m.rec.Sandbox.Kill(killTimeout)
 }
 
 // endWithoutGofer ends the machine, unless it is ending already.
@@ -90,7 +90,7 @@ func (m *machine) endWithoutGofer() {
 	m.mu.Lock()
 	m.fatal = api.Errorf(api.KindSandboxDied, "sandbox %s has ended, because its gofer has", m.ID()).WithHint("start a new one")
 	m.mu.Unlock()
-	_ = m.rec.Sandbox.kill(killTimeout)
+	_ = m.rec.Sandbox.Kill(killTimeout)
 }
 
 func (m *machine) guardInterval(used, limit int64) time.Duration {

@@ -54,7 +54,7 @@ var (
 )
 
 func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, network *connection) (*machine, error) {
-	fd, err := rec.Sandbox.open()
+	fd, err := rec.Sandbox.Open()
 	if err != nil {
 		return nil, api.Errorf(api.KindSandboxDied, "sandbox %s ended while it was made", rec.Spec.ID)
 	}
@@ -136,8 +136,8 @@ func (m *machine) watch() {
 	if !waitForPidfd(m.pidfd) {
 		return // Close
 	}
-	m.rec.Sandbox.collect()
-	_ = m.rec.Gofer.kill(killTimeout)
+	m.rec.Sandbox.Collect()
+	_ = m.rec.Gofer.Kill(killTimeout)
 	var byHost *api.Error // the guest grew faster than the guard looks
 	if !m.driver.rootless && killedByHost(m.ID()) {
 		byHost = m.hitMemoryLimit()

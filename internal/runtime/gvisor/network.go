@@ -24,6 +24,7 @@ import (
 	"pyro/internal/network/refusals"
 	"pyro/internal/network/uplink"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/hostprocess"
 )
 
 // card is the guest's name for its end of the link.
@@ -34,9 +35,9 @@ type connection struct {
 	ended chan struct{} // closed when keepUplink has ended
 
 	mu      sync.Mutex
-	gateway *os.File    // the gateway's end of the link; nil if the process that made it is gone
-	uplink  hostProcess // guarded by mu
-	stopped bool        // guarded by mu: no uplink is started any more
+	gateway *os.File            // the gateway's end of the link; nil if the process that made it is gone
+	uplink  hostprocess.Process // guarded by mu
+	stopped bool                // guarded by mu: no uplink is started any more
 	stop    chan struct{}
 }
 
@@ -68,11 +69,11 @@ func (m *machine) NetworkUp() bool {
 	}
 	m.net.mu.Lock()
 	defer m.net.mu.Unlock()
-	return m.net.uplink.PID != 0 && m.net.uplink.lives()
+	return m.net.uplink.PID != 0 && m.net.uplink.Lives()
 }
 
 // startUplink starts the process at the gateway's end of a link.
-func (d *Driver) startUplink(s runtime.Spec, gateway *os.File) (*uplink.Starting, hostProcess, error) {
+func (d *Driver) startUplink(s runtime.Spec, gateway *os.File) (*uplink.Starting, hostprocess.Process, error) {
 	c := uplink.Command{
 		Executable: specutils.ExePath, Machine: d.machineDir(s.ID), Nobody: !d.rootless,
 		Link: gateway, Policy: s.Network.Policy, Hostname: cmp.Or(s.Hostname, s.ID),
@@ -80,19 +81,19 @@ func (d *Driver) startUplink(s runtime.Spec, gateway *os.File) (*uplink.Starting
 	if s.Network.Refusals != "" {
 		log, err := refusals.OpenFiles(s.Network.Refusals)
 		if err != nil {
-			return nil, hostProcess{}, err
+			return nil, hostprocess.Process{}, err
 		}
 		defer log.Close()
 		c.Log = &log
 	}
 	starting, err := c.Start()
 	if err != nil {
-		return nil, hostProcess{}, api.Errorf(api.KindUnavailable, "sandbox %s: network: %w", s.ID, err)
+		return nil, hostprocess.Process{}, api.Errorf(api.KindUnavailable, "sandbox %s: network: %w", s.ID, err)
 	}
-	process, err := identify(starting.PID)
+	process, err := hostprocess.Identify(starting.PID)
 	if err != nil {
-		process.collect()
-		return nil, hostProcess{}, api.Errorf(api.KindUnavailable, "sandbox %s: network: the uplink ended at once: %w", s.ID, err)
+		process.Collect()
+		return nil, hostprocess.Process{}, api.Errorf(api.KindUnavailable, "sandbox %s: network: the uplink ended at once: %w", s.ID, err)
 	}
 	return starting, process, nil
 }
@@ -100,7 +101,7 @@ func (d *Driver) startUplink(s runtime.Spec, gateway *os.File) (*uplink.Starting
 // firstUplink is a new machine's link, whose uplink starts while the sandbox does.
 type firstUplink struct {
 	gateway, guest *os.File
-	process        hostProcess
+	process        hostprocess.Process
 	starting       *uplink.Starting
 }
 
@@ -122,7 +123,7 @@ func (d *Driver) firstUplink(s runtime.Spec) (*firstUplink, error) {
 func (f *firstUplink) discard() {
 	f.gateway.Close()
 	f.guest.Close()
-	_ = f.process.kill(killTimeout)
+	_ = f.process.Kill(killTimeout)
 }
 
 // connect gives the guest its end, once the other one serves.
@@ -226,9 +227,9 @@ func (m *machine) waitForUplink() bool {
 	m.net.mu.Lock()
 	process := m.net.uplink
 	m.net.mu.Unlock()
-	fd, err := process.open()
+	fd, err := process.Open()
 	if err != nil {
-		process.collect()
+		process.Collect()
 		return true
 	}
 	ended := make(chan struct{})
@@ -241,10 +242,10 @@ func (m *machine) waitForUplink() bool {
 	defer func() { _ = file.SetReadDeadline(time.Unix(1, 0)); <-ended }()
 	select {
 	case <-ended:
-		process.collect()
+		process.Collect()
 		return true
 	case <-m.done:
-		_ = process.kill(killTimeout) // it ends by itself; this is to collect it
+		_ = process.Kill(killTimeout) // it ends by itself; this is to collect it
 		return false
 	case <-m.net.stop:
 		return false
@@ -269,7 +270,7 @@ func (m *machine) replaceUplink() error {
 	// An uplink that no record names is left of a process that was killed.
 	for _, p := range findProcesses(m.driver.machineDir(m.ID())) {
 		if p != m.rec.Sandbox && p != m.rec.Gofer {
-			_ = p.kill(killTimeout)
+			_ = p.Kill(killTimeout)
 		}
 	}
 	gateway, guest, err := link.Pair()

@@ -12,6 +12,7 @@ import (
 
 	"pyro/internal/agent"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/hostprocess"
 )
 
 const (
@@ -99,11 +100,11 @@ func (d *Driver) ociSpec(r record) *specs.Spec {
 type record struct {
 	Spec runtime.Spec `json:"spec"`
 	// Sandbox and Gofer are known once the processes run.
-	Sandbox hostProcess `json:"sandbox"`
-	Gofer   hostProcess `json:"gofer"`
+	Sandbox hostprocess.Process `json:"sandbox"`
+	Gofer   hostprocess.Process `json:"gofer"`
 	// Uplink is the newest process at the far end of the machine's network.
-	Uplink hostProcess `json:"uplink,omitzero"`
-	CPUs   []int       `json:"cpus,omitempty"`
+	Uplink hostprocess.Process `json:"uplink,omitzero"`
+	CPUs   []int               `json:"cpus,omitempty"`
 }
 
 const recordFile = "machine.json"

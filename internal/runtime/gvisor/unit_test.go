@@ -1,11 +1,9 @@
 package gvisor
 
 import (
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -97,33 +95,5 @@ func TestMergeEnv(t *testing.T) {
 	got := mergeEnv([]string{"A=1", "B=1"}, []string{"B=2", "C=2"}, []string{"A=3", "EMPTY="})
 	if diff := cmp.Diff([]string{"A=3", "B=2", "C=2", "EMPTY="}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
-	}
-}
-
-func TestHostProcess(t *testing.T) {
-	cmd := exec.Command("sleep", "1000")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill() }()
-	p, err := identify(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stranger := hostProcess{PID: p.PID, Start: p.Start + 1}
-	if err := stranger.kill(time.Second); err != nil {
-		t.Error(err)
-	}
-	if _, err := identify(p.PID); err != nil {
-		t.Fatalf("a process with the same pid but another start time was killed: %v", err)
-	}
-	if err := p.kill(10 * time.Second); err != nil {
-		t.Error(err)
-	}
-	if again, err := identify(p.PID); err == nil && again == p {
-		t.Error("the process lives on")
-	}
-	if err := p.kill(time.Second); err != nil {
-		t.Errorf("second kill: %v", err)
 	}
 }

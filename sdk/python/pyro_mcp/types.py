@@ -230,13 +230,18 @@ class Environment(_EnvironmentRequired, total=False):
     verified: bool
 
 
-class EnvironmentList(TypedDict):
-    """Of Pyro.list_environments."""
-
+class _EnvironmentListRequired(TypedDict):
     #: version of the built-in catalogue
     catalog_version: str
     #: the environments, those of the catalogue first
     environments: list[Environment]
+
+
+class EnvironmentList(_EnvironmentListRequired, total=False):
+    """Of Pyro.list_environments."""
+
+    #: the kernels that sandboxes with --runtime vm boot; pulled, inspected and removed as environments are
+    kernels: list[Environment]
 
 
 class _ErrorRequired(TypedDict):

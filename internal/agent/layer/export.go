@@ -1,0 +1,152 @@
+package layer
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Export writes the layer in the folder dir, which nobody changes meanwhile.
+func Export(dir string, w io.Writer) error {
+	e := &exporter{dir: dir, tar: tar.NewWriter(w), links: map[uint64]string{}, buf: make([]byte, len(noBytes))}
+	if err := filepath.WalkDir(dir, e.visit); err != nil {
+		return err
+	}
+	return e.tar.Close()
+}
+
+type exporter struct {
+	dir   string
+	tar   *tar.Writer
+	buf   []byte
+	links map[uint64]string // names in the tar of files with several, by inode
+}
+
+func (e *exporter) visit(path string, d fs.DirEntry, err error) error {
+	if err != nil {
+		return err
+	}
+	st, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	name, err := filepath.Rel(e.dir, path)
+	if err != nil {
+		return err
+	}
+	if err := e.entry(path, name, st); err != nil {
+		return fmt.Errorf("%q: %w", name, err)
+	}
+	return nil
+}
+
+func (e *exporter) entry(path, name string, st fs.FileInfo) error {
+	sys := st.Sys().(*syscall.Stat_t)
+	h := &tar.Header{
+		Name: name, Mode: int64(sys.Mode & 0o7777), Uid: int(sys.Uid), Gid: int(sys.Gid),
+		ModTime: time.Unix(sys.Mtim.Unix()), Format: tar.FormatPAX,
+	}
+	switch sys.Mode & syscall.S_IFMT {
+	case syscall.S_IFDIR:
+		h.Typeflag, h.Name = tar.TypeDir, name+"/"
+	case syscall.S_IFREG:
+		h.Typeflag, h.Size = tar.TypeReg, sys.Size
+	case syscall.S_IFLNK:
+		h.Typeflag = tar.TypeSymlink
+		var err error
+		if h.Linkname, err = os.Readlink(path); err != nil {
+			return err
+		}
+	case syscall.S_IFIFO:
+		h.Typeflag = tar.TypeFifo
+	case syscall.S_IFCHR, syscall.S_IFBLK:
+		h.Typeflag = tar.TypeChar
+		if sys.Mode&syscall.S_IFMT == syscall.S_IFBLK {
+			h.Typeflag = tar.TypeBlock
+		}
+		h.Devmajor, h.Devminor = int64(unix.Major(sys.Rdev)), int64(unix.Minor(sys.Rdev))
+	default:
+		return nil // a socket
+	}
+	whiteout := h.Typeflag == tar.TypeChar && sys.Rdev == 0
+	if sys.Nlink > 1 && h.Typeflag != tar.TypeDir && !whiteout {
+		if first, ok := e.links[sys.Ino]; ok {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+			return e.tar.WriteHeader(h)
+		}
+		e.links[sys.Ino] = name
+	}
+	if !whiteout {
+		var err error
+		if h.PAXRecords, err = xattrs(path); err != nil {
+			return err
+		}
+	}
+	if err := e.tar.WriteHeader(h); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeReg && h.Size > 0 {
+		return e.content(path, h.Size)
+	}
+	return nil
+}
+
+// content writes the bytes of a file. Holes are not read.
+func (e *exporter) content(path string, size int64) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for at := int64(0); at < size; {
+		data, err := f.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			data, err = size, nil
+		}
+		if err != nil {
+			return err
+		}
+		data = min(data, size)
+		if err := e.zeros(data - at); err != nil || data == size {
+			return err
+		}
+		end, err := f.Seek(data, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		end = min(end, size)
+		if err := e.bytes(io.NewSectionReader(f, data, end-data)); err != nil {
+			return err
+		}
+		at = end
+	}
+	return nil
+}
+
+func (e *exporter) bytes(r *io.SectionReader) error {
+	n, err := io.CopyBuffer(struct{ io.Writer }{e.tar}, struct{ io.Reader }{r}, e.buf)
+	if err == nil && n != r.Size() {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (e *exporter) zeros(n int64) error {
+	for ; n > 0; n -= min(n, int64(len(noBytes))) {
+		if _, err := e.tar.Write(noBytes[:min(n, int64(len(noBytes)))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// noBytes is what a hole reads as.
+var noBytes = make([]byte, 256<<10)

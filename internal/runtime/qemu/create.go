@@ -1,0 +1,304 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pyro/api"
+	"pyro/internal/agent/boot"
+	"pyro/internal/agent/mux"
+	"pyro/internal/agent/wire"
+	"pyro/internal/runtime"
+	"pyro/internal/runtime/hostprocess"
+)
+
+const (
+	// killTimeout bounds the wait for the kernel to end a killed process. It is
+	// long because a machine may have gigabytes of memory to give back.
+	killTimeout = 20 * time.Second
+	// bootTime is how long a guest may take to answer: emulated on a busy host,
+	// and with a gigabyte of saved layers to unpack, it takes its time.
+	bootTime = 3 * time.Minute
+	// callTime bounds what takes milliseconds.
+	callTime = 10 * time.Second
+)
+
+// Create implements runtime.Driver.
+func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, error) {
+	if err := d.checkDisk(s); err != nil {
+		return nil, err
+	}
+	program, err := d.program()
+	if err != nil {
+		return nil, err
+	}
+	return d.create(ctx, s, program, d.accelerator(ctx))
+}
+
+// checkDisk refuses a saved disk that is not whole, before anything is made.
+func (d *Driver) checkDisk(s runtime.Spec) error {
+	if s.Disk == "" {
+		return nil
+	}
+	disk, err := openDisk(s.Disk)
+	if err != nil {
+		return err
+	}
+	defer disk.Close()
+	if s.Workspace != "" && disk.sizes[runtime.WorkspaceMount] == 0 {
+		return api.Errorf(api.KindVerification, "disk snapshot %s has no layer of %s", s.Disk, runtime.WorkspaceMount)
+	}
+	return nil
+}
+
+func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, accel accelerator) (_ runtime.Machine, err error) {
+	kernel, err := d.kernel(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	defer kernel.Release()
+	initrd, err := d.initrd(kernel)
+	if err != nil {
+		return nil, err
+	}
+	rec, dir := record{Spec: s, Accel: accel}, d.machineDir(s.ID)
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil, api.Errorf(api.KindConflict, "sandbox %s exists already", s.ID)
+	} else if err != nil {
+		return nil, storageError("sandbox "+s.ID, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = d.destroy(s.ID) // what stays has a record, and is removed by who reads it
+		}
+	}()
+	if err := writeRecord(dir, rec); err != nil {
+		return nil, storageError("sandbox "+s.ID, err)
+	}
+	f, err := d.openFiles(s, kernel, initrd)
+	if err != nil {
+		return nil, d.fileError(s, err)
+	}
+	defer f.Close()
+	cmd, said, err := d.spawn(program, rec.arguments(f, accel, commandLine(s, f)), f, accel)
+	if err != nil {
+		return nil, api.Errorf(api.KindUnavailable, "sandbox %s: QEMU cannot start: %w", s.ID, err).
+			WithHint("see what works on this host with: pyro doctor")
+	}
+	if rec.QEMU, err = hostprocess.Identify(cmd.Process.Pid); err != nil {
+		return nil, d.startError(s, said, "")
+	}
+	_ = cmd.Process.Release() // the machine waits for it by a descriptor of its own
+	if err := writeRecord(dir, rec); err != nil {
+		return nil, storageError("sandbox "+s.ID, err)
+	}
+	m, err := d.newMachine(rec)
+	if err != nil {
+		return nil, d.startError(s, said, "")
+	}
+	if err := m.greet(ctx, said); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// kernel gives what the machine boots.
+func (d *Driver) kernel(ctx context.Context, s runtime.Spec) (Kernel, error) {
+	if s.Kernel == "" {
+		return d.o.Kernel(ctx)
+	}
+	if st, err := os.Stat(s.Kernel); err != nil || !st.Mode().IsRegular() {
+		return Kernel{}, api.Errorf(api.KindUsage, "kernel %s cannot be read, or is no file", s.Kernel).
+			WithHint("name a bzImage with everything built in that docs/microvm.md lists")
+	}
+	return Kernel{Image: s.Kernel, ID: "own", Release: func() {}}, nil
+}
+
+func commandLine(s runtime.Spec, f *files) string {
+	host := s.Hostname
+	if host == "" {
+		host = s.ID
+	}
+	c := boot.Config{PIDs: s.PIDs, Disks: f.serials(), Now: time.Now(), Hostname: host}
+	return strings.Join([]string{kernelOptions, initEnv, c.CommandLine()}, " ")
+}
+
+func (d *Driver) fileError(s runtime.Spec, err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return storageError("sandbox "+s.ID, err)
+	case errors.Is(err, fs.ErrNotExist) && strings.Contains(err.Error(), s.Image):
+		return api.Errorf(api.KindUnavailable, "sandbox %s: image %s: %w", s.ID, s.Image, err).
+			WithHint("install the environment again with: pyro env pull")
+	}
+	return api.Errorf(api.KindUnavailable, "sandbox %s cannot be made: %w", s.ID, err).
+		WithHint("see what works on this host with: pyro doctor")
+}
+
+// startError says why a machine ended before its agent had answered.
+func (d *Driver) startError(s runtime.Spec, said *words, console string) error {
+	why := said.String()
+	if words := lastWords(console); words != "" {
+		why = strings.TrimSpace(why + " its console says: " + words)
+	}
+	if why == "" {
+		why = "it said nothing"
+	}
+	return api.Errorf(api.KindSandboxDied, "sandbox %s: QEMU ended while the machine was made: %s", s.ID, why).
+		WithHint("see what works on this host with: pyro doctor")
+}
+
+// greet waits for the agent and checks that the guest is as it was asked for.
+func (m *machine) greet(ctx context.Context, said *words) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTime,
+		api.Errorf(api.KindUnavailable, "sandbox %s: the guest did not answer within %s", m.ID(), bootTime).
+			WithHint("see what works on this host with: pyro doctor"))
+	defer cancel()
+	ctx, ended := context.WithCancelCause(ctx)
+	defer ended(nil)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() { // nothing will answer when the machine has ended
+		select {
+		case <-m.done:
+			ended(m.Err())
+		case <-stop:
+		}
+	}()
+	agent, err := m.client(ctx)
+	if err != nil {
+		select {
+		case <-m.done:
+			return m.driver.startError(m.rec.Spec, said, m.lastConsole())
+		default:
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			if e := api.AsError(cause); e.Kind != api.KindInternal {
+				return e
+			}
+			return api.Errorf(api.KindCanceled, "sandbox %s: %w", m.ID(), cause)
+		}
+		return api.Errorf(api.KindSandboxDied, "sandbox %s: %w", m.ID(), err)
+	}
+	if problems := agent.Hello.Problems; len(problems) > 0 {
+		return api.Errorf(api.KindInternal, "sandbox %s: guest agent: %s", m.ID(), strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+// Adopt implements runtime.Driver.
+func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, error) {
+	if m := d.machine(s.ID); m != nil {
+		return m, nil
+	}
+	rec, err := readRecord(d.machineDir(s.ID))
+	if err != nil {
+		return nil, api.Errorf(api.KindNotFound, "sandbox %s is not there", s.ID)
+	}
+	if rec.QEMU.PID == 0 || !rec.QEMU.Lives() {
+		return nil, api.Errorf(api.KindNotFound, "sandbox %s does not run", s.ID)
+	}
+	m, err := d.newMachine(rec)
+	if err != nil {
+		return nil, api.Errorf(api.KindNotFound, "sandbox %s does not run", s.ID)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	agent, err := m.client(ctx)
+	if err == nil { // nobody may have looked after its clock for long
+		err = agent.Call(ctx, wire.SetClock, wire.SetClockParams{UnixNano: time.Now().UnixNano()}, nil)
+	}
+	if err != nil {
+		m.Close()
+		return nil, api.Errorf(api.KindNotFound, "sandbox %s does not answer: %w", s.ID, err)
+	}
+	return m, nil
+}
+
+// Remove implements runtime.Driver.
+func (d *Driver) Remove(_ context.Context, id string) error {
+	m := d.machine(id)
+	err := d.destroy(id)
+	if m != nil {
+		m.wait()
+		m.Close()
+	}
+	if err != nil {
+		return api.Errorf(api.KindInternal, "sandbox %s cannot be removed: %w", id, err)
+	}
+	return nil
+}
+
+// destroy frees what is on the host, in the order that lets a later call finish
+// what an earlier one was cut off from.
+func (d *Driver) destroy(id string) error {
+	dir := d.machineDir(id)
+	rec, err := readRecord(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	processes := []hostprocess.Process{rec.QEMU}
+	if rec.QEMU.PID == 0 {
+		processes = findProcesses(dir)
+	}
+	var errs []error
+	for _, p := range processes {
+		errs = append(errs, p.Kill(killTimeout))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err // the folder stays, so that the next call knows the rest
+	}
+	return os.RemoveAll(dir)
+}
+
+// dial connects to a socket of the machine.
+func (m *machine) dial(ctx context.Context, socket string) (net.Conn, error) {
+	short, release, err := shortPath(m.driver.machineDir(m.ID()))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", filepath.Join(short, socket))
+}
+
+// session returns the streams to the guest, connecting if there are none.
+func (m *machine) session(ctx context.Context) (session, error) {
+	m.connecting.Lock()
+	defer m.connecting.Unlock()
+	m.mu.Lock()
+	s := m.streams
+	m.mu.Unlock()
+	if s != nil && !s.IsClosed() {
+		return s, nil
+	}
+	conn, err := m.dial(ctx, agentSocket)
+	if err != nil {
+		return nil, err
+	}
+	streams, err := mux.Host(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.closed:
+		streams.Close()
+		return nil, net.ErrClosed
+	default:
+	}
+	m.streams = streams
+	return streams, nil
+}

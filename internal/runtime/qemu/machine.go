@@ -1,0 +1,345 @@
+package qemu
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/yamux"
+	"golang.org/x/sys/unix"
+
+	"pyro/api"
+	"pyro/internal/agent/wire"
+	"pyro/internal/frame"
+	"pyro/internal/runtime"
+)
+
+// session is the streams to a guest.
+type session = *yamux.Session
+
+// machine is a live microVM. It implements runtime.Machine.
+type machine struct {
+	driver *Driver
+	rec    record
+
+	done    chan struct{} // closed by watch when QEMU has ended
+	closed  chan struct{} // closed by Close
+	once    sync.Once     // for Close
+	pidfd   *os.File
+	monitor *monitor
+
+	commands   atomic.Int64 // started and ended, both count
+	connecting sync.Mutex   // held while streams are made; before mu
+
+	mu       sync.Mutex   // guards what follows
+	streams  session      // nil until the first call
+	agent    *wire.Client // likewise
+	console  string       // the guest's last words
+	reset    bool         // the guest has ended, not QEMU
+	seenHits int64        // pid limit hits that were reported
+	seenOOM  int64        // processes killed for memory that were reported
+	err      error        // why the machine ended
+}
+
+var (
+	_ runtime.Machine       = (*machine)(nil)
+	_ runtime.LayerExporter = (*machine)(nil)
+	_ runtime.DiskSaver     = (*machine)(nil)
+)
+
+// newMachine connects to QEMU's monitor and watches the process.
+func (d *Driver) newMachine(rec record) (*machine, error) {
+	fd, err := rec.QEMU.Open()
+	if err != nil {
+		return nil, err
+	}
+	_ = unix.SetNonblock(fd, true) // so that waiting for it takes no thread
+	m := &machine{
+		driver: d, rec: rec, done: make(chan struct{}), closed: make(chan struct{}),
+		pidfd: os.NewFile(uintptr(fd), "qemu-pidfd"),
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	if err := m.connectMonitor(ctx); err != nil {
+		m.pidfd.Close()
+		return nil, err
+	}
+	d.mu.Lock()
+	d.live[rec.Spec.ID] = m
+	d.mu.Unlock()
+	go m.watch()
+	go m.keepTime()
+	return m, nil
+}
+
+func (m *machine) connectMonitor(ctx context.Context) error {
+	conn, err := m.dial(ctx, qmpSocket)
+	if err != nil {
+		return err
+	}
+	ended := make(chan struct{}, 1)
+	m.monitor, err = newMonitor(ctx, conn, func(event string) {
+		if event == "SHUTDOWN" || event == "GUEST_PANICKED" {
+			select {
+			case ended <- struct{}{}:
+			default:
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	// A guest may have ended while nobody listened.
+	if running, err := m.monitor.running(ctx); err != nil || !running {
+		go m.endGuest()
+		return nil
+	}
+	go func() {
+		select {
+		case <-ended:
+			m.endGuest()
+		case <-m.monitor.done:
+		}
+	}()
+	return nil
+}
+
+// endGuest ends QEMU after its guest has: it waits only for its console to be read.
+func (m *machine) endGuest() {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	text := m.monitor.console(ctx)
+	m.mu.Lock()
+	m.console, m.reset = text, true
+	m.mu.Unlock()
+	_ = m.rec.QEMU.Kill(killTimeout)
+}
+
+func (m *machine) lastConsole() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.console
+}
+
+func (m *machine) ID() string { return m.rec.Spec.ID }
+
+func (m *machine) Done() <-chan struct{} { return m.done }
+
+func (m *machine) Err() error {
+	select {
+	case <-m.done:
+	default:
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.err
+}
+
+// Close implements runtime.Machine.
+func (m *machine) Close() error {
+	m.once.Do(func() {
+		close(m.closed)
+		d := m.driver
+		d.mu.Lock()
+		if d.live[m.ID()] == m {
+			delete(d.live, m.ID())
+		}
+		d.mu.Unlock()
+		m.hangUp()
+		m.monitor.Close()
+		_ = m.pidfd.SetReadDeadline(time.Unix(1, 0)) // ends watch
+	})
+	return nil
+}
+
+// hangUp ends the streams to the guest.
+func (m *machine) hangUp() {
+	m.mu.Lock()
+	agent, streams := m.agent, m.streams
+	m.agent, m.streams = nil, nil
+	m.mu.Unlock()
+	if streams != nil {
+		streams.Close()
+	}
+	if agent != nil {
+		agent.Close()
+	}
+}
+
+// wait returns when the machine has ended or was let go.
+func (m *machine) wait() {
+	select {
+	case <-m.done:
+	case <-m.closed:
+	}
+}
+
+// watch waits for the end of the QEMU process.
+func (m *machine) watch() {
+	defer m.pidfd.Close()
+	raw, err := m.pidfd.SyscallConn()
+	if err != nil {
+		return
+	}
+	ended := false
+	_ = raw.Read(func(fd uintptr) bool {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		ended = err == nil && n == 1
+		return ended
+	})
+	if !ended {
+		return // Close
+	}
+	m.rec.QEMU.Collect()
+	m.mu.Lock()
+	m.err = m.death()
+	m.mu.Unlock()
+	close(m.done)
+	m.hangUp()
+}
+
+// death says why the machine has ended. The caller holds mu.
+func (m *machine) death() error {
+	e := api.Errorf(api.KindSandboxDied, "sandbox %s has ended", m.ID())
+	if m.reset {
+		e = api.Errorf(api.KindSandboxDied, "sandbox %s has ended, its console says: %s", m.ID(), cmp.Or(lastWords(m.console), "nothing"))
+	}
+	return e.WithHint("start a new one")
+}
+
+// client returns the connection to the agent, making a new one if the machine
+// was adopted or the old one broke.
+func (m *machine) client(ctx context.Context) (*wire.Client, error) {
+	m.mu.Lock()
+	agent := m.agent
+	m.mu.Unlock()
+	if agent != nil {
+		select {
+		case <-agent.Done():
+		default:
+			return agent, nil
+		}
+	}
+	conn, err := m.open(ctx, wire.Open{Service: wire.ServiceControl})
+	if err != nil {
+		return nil, err
+	}
+	if agent, err = wire.NewClient(ctx, conn); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.closed:
+		conn.Close()
+		return nil, net.ErrClosed
+	default:
+	}
+	m.agent = agent
+	return agent, nil
+}
+
+// open opens a stream for a service.
+func (m *machine) open(ctx context.Context, what wire.Open) (net.Conn, error) {
+	streams, err := m.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := streams.Open()
+	if err != nil {
+		return nil, err
+	}
+	if err := frame.NewWriter(conn).WriteJSON(wire.FrameOpen, what); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// Dial implements runtime.Machine.
+func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
+	conn, err := m.open(ctx, wire.Open{Service: wire.ServiceControl})
+	if err != nil {
+		return nil, m.orEnded(err)
+	}
+	return conn, nil
+}
+
+// Usage implements runtime.Machine.
+func (m *machine) Usage(ctx context.Context) (runtime.Usage, error) {
+	s, err := m.stats(ctx)
+	if err != nil {
+		return runtime.Usage{}, m.orEnded(err)
+	}
+	return runtime.Usage{MemoryBytes: s.MemoryBytes, DiskBytes: s.DiskBytes, PIDs: s.PIDs, Measured: time.Now()}, nil
+}
+
+func (m *machine) stats(ctx context.Context) (wire.StatsResult, error) {
+	var s wire.StatsResult
+	agent, err := m.client(ctx)
+	if err == nil {
+		err = agent.Call(ctx, wire.Stats, nil, &s)
+	}
+	return s, err
+}
+
+// endTime is how long a machine whose streams broke may take to be seen ending.
+const endTime = time.Second
+
+// orEnded replaces an error by the reason of the machine's end, if it ended.
+func (m *machine) orEnded(err error) error {
+	select {
+	case <-m.done:
+		return m.Err()
+	case <-time.After(endTime):
+	}
+	return api.Errorf(api.KindInternal, "sandbox %s: %w", m.ID(), err)
+}
+
+// Activity implements runtime.DiskSaver: what has changed the disks, and the
+// commands. The guest's kernel writes what was changed within seconds.
+func (m *machine) Activity() (int64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	n, err := m.monitor.writes(ctx)
+	if err != nil {
+		return 0, m.orEnded(err)
+	}
+	return n + m.commands.Load(), nil
+}
+
+const (
+	timeCheck = 10 * time.Second // how often the clock is looked after
+	timeJump  = time.Second      // less than that is left to itself
+)
+
+// keepTime sets the guest's clock when the host's has jumped, as it does when
+// the host was asleep.
+func (m *machine) keepTime() {
+	for last := time.Now(); ; {
+		select {
+		case <-time.After(timeCheck):
+		case <-m.done:
+			return
+		case <-m.closed:
+			return
+		}
+		now := time.Now()
+		jump := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+		last = now
+		if jump.Abs() < timeJump {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), callTime)
+		if agent, err := m.client(ctx); err == nil {
+			err = agent.Call(ctx, wire.SetClock, wire.SetClockParams{UnixNano: time.Now().UnixNano()}, nil)
+			m.driver.log.Info("the host's clock has jumped", "sandbox", m.ID(), "by", jump, "error", err)
+		}
+		cancel()
+	}
+}

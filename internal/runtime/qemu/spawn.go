@@ -1,0 +1,97 @@
+package qemu
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// nobody is the user and group that QEMU runs as when root starts it.
+const nobody = 65534
+
+// kvmDevice is what QEMU opens by name.
+const kvmDevice = "/dev/kvm"
+
+// spawn starts QEMU. What it says is kept for an error.
+func (d *Driver) spawn(program string, args []string, f *files, accel accelerator) (*exec.Cmd, *words, error) {
+	said := &words{}
+	cmd := exec.Command(program, args...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C"}
+	cmd.Dir = "/"
+	cmd.ExtraFiles = f.open
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: credential(accel)}
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr.Cloneflags = unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWPID
+	}
+	// A pipe of our own, which is not waited for: QEMU outlives this process, and
+	// goes on when nobody reads.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer w.Close()
+	cmd.Stderr = w
+	if err := cmd.Start(); err != nil {
+		r.Close()
+		return nil, nil, err
+	}
+	go said.take(r)
+	return cmd, said, nil
+}
+
+// credential is nobody's, for root of the host. Root of a user namespace has no
+// nobody, and no rights outside either.
+func credential(accel accelerator) *syscall.Credential {
+	if os.Geteuid() != 0 || inUserNamespace() {
+		return nil
+	}
+	c := &syscall.Credential{Uid: nobody, Gid: nobody}
+	if accel != kvm {
+		return c
+	}
+	var st unix.Stat_t
+	if unix.Stat(kvmDevice, &st) != nil {
+		return c
+	}
+	switch {
+	case st.Mode&0o006 == 0o006:
+	case st.Mode&0o060 == 0o060:
+		c.Groups = []uint32{st.Gid}
+	default:
+		c.Uid = st.Uid // nobody else may open it
+	}
+	return c
+}
+
+// words are what a process wrote to its stderr, the end of it.
+type words struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+const maxWords = 4 << 10
+
+func (w *words) take(r *os.File) {
+	defer r.Close()
+	buf := make([]byte, maxWords)
+	for {
+		n, err := r.Read(buf)
+		w.mu.Lock()
+		w.text = append(w.text, buf[:n]...)
+		w.text = w.text[max(0, len(w.text)-maxWords):]
+		w.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(bytes.TrimSpace(w.text))
+}
