@@ -20,7 +20,7 @@ import (
 // the lock file, the database, the guest agent and the tiny image of doctor. SQLite removes its two side
 // files itself when the last connection ends; after a kill they stay until the
 // next start.
-var remains = []string{"daemon.log", "daemon.log.1", "daemon.lock", "pyro.db", "pyro.db-wal", "pyro.db-shm", "gvisor/agent/*/pyro-agent", "gvisor/probe.erofs", "secrets.key"}
+var remains = []string{"daemon.log", "daemon.log.1", "daemon.lock", "pyro.db", "pyro.db-wal", "pyro.db-shm", "gvisor/agent/*/pyro-agent", "gvisor/probe.erofs", "secrets.key", "qemu/boot/*/initrd", "qemu/probe.erofs", "qemu/verdict.json"}
 
 // leftovers lists what a script has left on the host below dir. What is about
 // to end has that long to do so.

@@ -56,6 +56,7 @@
 //
 //	[root] [user]   who runs the test
 //	[vm] [gvisor]   pyro doctor says that the runtime works
+//	[onvm]          the script runs on microVMs
 package pyro_test
 
 import (
@@ -64,6 +65,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -89,10 +91,43 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// onVM are the scripts that are run on microVMs too, with what it costs in mind:
+// where there is no KVM they are emulated, twenty times slower. Those that are not
+// listed are about what no runtime has a part in, or about gVisor itself; what
+// they say of limits and isolation the suite of the drivers says of both.
+var onVM = map[string]bool{
+	"run_exit": true, "run_stdin": true, "run_output": true, "vm": true, "vm_kernel": true,
+	"shell": true, "service": true,
+	"workspace_exec": true, "workspace_logs": true, "workspace_seed": true, "workspace_push": true, "workspace_diff": true,
+	"workspace_snapshots": true, "workspace_reset": true, "workspace_export": true, "workspace_durability": true,
+	"workspace_damage": true, "workspace_ttl": true, "workspace_walkthrough": true,
+}
+
+// TestScriptsOnVM runs scripts with PYRO_RUNTIME=vm.
+func TestScriptsOnVM(t *testing.T) {
+	h := newHarness(t)
+	h.runtime = string(api.RuntimeVM)
+	if err := h.install("kernel:debian-12"); err != nil {
+		t.Skipf("the kernel of microVMs cannot be had: %v", err)
+	}
+	if !h.runtimes()[h.runtime] {
+		t.Skip("pyro doctor says that microVMs do not run here; they need QEMU: apt-get install --no-install-recommends qemu-system-x86")
+	}
+	var files []string
+	for name := range onVM {
+		files = append(files, filepath.Join("testdata", "script", name+".txtar"))
+	}
+	slices.Sort(files)
+	t.Setenv("GOTMPDIR", h.dir)
+	testscript.Run(t, testscript.Params{
+		Files: files, Setup: h.setup, Condition: h.condition, Cmds: h.commands(), RequireUniqueNames: true,
+	})
+}
+
 // passedOn are the variables of the test's environment that pyro sees too: how
 // to reach the Debian archive from this machine.
 var passedOn = []string{
-	"PYRO_DEBIAN_MIRROR", "PYRO_DEBIAN_SECURITY_MIRROR",
+	"PYRO_VM_NO_KVM", "PYRO_DEBIAN_MIRROR", "PYRO_DEBIAN_SECURITY_MIRROR",
 	"http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
 }
 
@@ -101,6 +136,7 @@ type harness struct {
 	dir      string // short, for the sockets below it; one folder for each script
 	cache    string // of environments
 	scripts  atomic.Int32
+	runtime  string                 // what --runtime auto stands for; "" for its own choice
 	runtimes func() map[string]bool // what pyro doctor says, asked once
 
 	mu           sync.Mutex
@@ -178,6 +214,9 @@ func (h *harness) env(dir string) []string {
 		"PYRO_CACHE_DIR=" + h.cache,
 		"LC_ALL=C.UTF-8",
 	}
+	if h.runtime != "" {
+		env = append(env, "PYRO_RUNTIME="+h.runtime)
+	}
 	for _, name := range passedOn {
 		if value, ok := os.LookupEnv(name); ok {
 			env = append(env, name+"="+value)
@@ -249,6 +288,8 @@ func (h *harness) condition(name string) (bool, error) {
 		return os.Getuid() == 0, nil
 	case "user":
 		return os.Getuid() != 0, nil
+	case "onvm":
+		return h.runtime == string(api.RuntimeVM), nil
 	case "vm", "gvisor":
 		return h.runtimes()[name], nil
 	}

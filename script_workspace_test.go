@@ -119,13 +119,18 @@ func saved(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// isSandbox says whether a process is what a sandbox runs in.
+func isSandbox(p process) bool {
+	return strings.HasPrefix(p.args, "runsc-sandbox ") || strings.Contains(p.args, "qemu") && strings.Contains(p.args, "-machine microvm")
+}
+
 // kill9sandbox kills what runs a workspace's sandbox, as the kernel does when the
 // host is out of memory.
 func kill9sandbox(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 1 && args[0] != "", "kill9sandbox WORKSPACE")
 	daemon := daemonPID(ts)
 	victims := slices.DeleteFunc(processes(scriptOf(ts).dir), func(p process) bool {
-		return p.pid == daemon || !strings.HasPrefix(p.args, "runsc-sandbox ") || !strings.Contains(p.args, args[0])
+		return p.pid == daemon || !isSandbox(p) || !strings.Contains(p.args, args[0])
 	})
 	if len(victims) == 0 {
 		ts.Fatalf("workspace %s has no sandbox", args[0])

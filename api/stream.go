@@ -49,6 +49,7 @@ type ExecEvent struct {
 	WorkspaceID   string        `json:"workspace_id,omitempty" doc:"id of the workspace, if it runs in one"`
 	Sequence      int           `json:"sequence,omitempty" doc:"the command's number in the workspace's log"`
 	ExecutionMode ExecutionMode `json:"execution_mode,omitempty" doc:"where the command will run, once it is known"`
+	Notice        string        `json:"notice,omitempty" doc:"what to know of the isolation, for example that it is emulated"`
 }
 
 // Bound cuts output for an answer: at most limit bytes, the head and the tail

@@ -46,6 +46,7 @@ type SandboxOptions struct {
 	Network         bool    `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, no private networks"`
 	NetworkPolicy   string  `json:"network_policy,omitempty" cli:"network-policy,hostpath,word=egress,word=allowlist" doc:"what the network lets through: egress (as with network), allowlist (nothing, but see what was refused), or the path of a policy file"`
 	Runtime         Runtime `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
+	Kernel          string  `json:"kernel,omitempty" cli:"kernel,hostpath" doc:"path of a kernel of your own to boot, with runtime vm: a bzImage with all that docs/microvm.md lists built in"`
 	AllowHostCompat bool    `json:"allow_host_compat,omitempty" cli:"allow-host-compat" doc:"run on the host WITHOUT isolation if no sandbox can be had"`
 }
 
@@ -75,6 +76,7 @@ type VM struct {
 	NetworkPolicy string        `json:"network_policy,omitempty" doc:"what that lets through: egress, or allowlist for what the rules of its policy name"`
 	CreatedAt     time.Time     `json:"created_at" doc:"when it was created"`
 	ExpiresAt     time.Time     `json:"expires_at" doc:"when it will be removed"`
+	Notice        string        `json:"notice,omitempty" doc:"what to know of the isolation, for example that it is emulated; only in the answer to its creation"`
 	MemoryBytes   int64         `json:"memory_bytes,omitempty" doc:"memory a started guest uses now, 0 if unknown"`
 }
 

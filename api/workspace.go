@@ -43,6 +43,7 @@ type CreateWorkspaceRequest struct {
 	Network       bool              `json:"network,omitempty" cli:"network" doc:"give the sandbox outbound network: the internet, no private networks"`
 	NetworkPolicy string            `json:"network_policy,omitempty" cli:"network-policy,hostpath,word=egress,word=allowlist" doc:"what the network lets through: egress (as with network), allowlist (nothing, but see what was refused), or the path of a policy file"`
 	Runtime       Runtime           `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to use"`
+	Kernel        string            `json:"kernel,omitempty" cli:"kernel,hostpath" doc:"path of a kernel of your own to boot, with runtime vm: a bzImage with all that docs/microvm.md lists built in"`
 
 	SeedFiles []string `json:"seed_files,omitzero" cli:"-" doc:"only these files of the folder seed_path, by their paths below it; all if absent"`
 
@@ -103,6 +104,7 @@ type Workspace struct {
 	SaveError           *Error            `json:"save_error,omitempty" doc:"why its disk could not be saved the last time; it is tried again"`
 	Recovery            *Recovery         `json:"recovery,omitempty" doc:"the last time its sandbox was lost, if it was since the last reset"`
 	Secrets             []SecretInfo      `json:"secrets" doc:"the secrets it was created with, by name; their values are never shown"`
+	Notice              string            `json:"notice,omitempty" doc:"what to know of the isolation, for example that it is emulated; only in the answer to its creation"`
 	Warnings            []Warning         `json:"warnings,omitempty" doc:"what of the seed is not as on the host; only in the answer to its creation"`
 	WarningsDropped     int               `json:"warnings_dropped,omitempty" doc:"warnings beyond the first 1,000"`
 }

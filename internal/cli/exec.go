@@ -102,6 +102,7 @@ func (t *execTalk) event(ev api.ExecEvent) {
 		line += " environment=" + ev.Environment
 	}
 	fmt.Fprintln(t.Stderr, line)
+	t.notice(ev.Notice)
 }
 
 // result says how the command ended and, if a limit ended it, which one.

@@ -25,6 +25,7 @@ func (a *app) render(op *api.Operation, req, result any) error {
 	var b strings.Builder
 	switch r := result.(type) {
 	case *api.VM:
+		a.notice(r.Notice)
 		renderVM(&b, r)
 	case *api.VMList:
 		renderVMs(&b, r)
@@ -44,6 +45,7 @@ func (a *app) render(op *api.Operation, req, result any) error {
 	case *api.PruneResult:
 		renderPruned(&b, r)
 	case *api.Workspace:
+		a.notice(r.Notice)
 		a.warn(r.Warnings, r.WarningsDropped)
 		if a.idOnly {
 			fmt.Fprintln(&b, r.WorkspaceID)

@@ -9,6 +9,13 @@ import (
 // maxListed is how many lines of a kind are written for people at most.
 const maxListed = 20
 
+// notice writes what the isolation is like, if that is worth a word.
+func (a *app) notice(text string) {
+	if text != "" {
+		fmt.Fprintf(a.Stderr, "note: %s\n", printable(text))
+	}
+}
+
 // warn writes warnings to stderr. dropped is how many more there were.
 func (a *app) warn(warnings []api.Warning, dropped int) {
 	shown := warnings[:min(len(warnings), maxListed)]

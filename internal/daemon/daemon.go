@@ -116,13 +116,13 @@ func serve(ctx context.Context, o Options, log *slog.Logger, hide *hiding, build
 		return err
 	}
 	defer closeAll(p.closers, log)
-	vms := vm.New(vm.Options{Store: db, Environments: p.images, Isolated: p.isolated, HostCompat: p.hostCompat, Logger: log})
+	vms := vm.New(vm.Options{Store: db, Environments: p.images, Isolated: p.isolated, HostCompat: p.hostCompat, Runtime: p.runtime, Logger: log})
 	if err := vms.Recover(ctx); err != nil {
 		log.Error("start", "error", err)
 		return err
 	}
 	spaces := workspace.New(workspace.Options{
-		Store: db, Environments: p.images, Isolated: p.isolated, Dir: o.Dirs.Workspaces(), Key: o.Dirs.SecretsKey(), Budget: diskBudget(o.Getenv), Logger: log,
+		Store: db, Environments: p.images, Isolated: p.isolated, Runtime: p.runtime, Dir: o.Dirs.Workspaces(), Key: o.Dirs.SecretsKey(), Budget: diskBudget(o.Getenv), Logger: log,
 	})
 	hide.from(spaces)
 	if err := spaces.Recover(ctx); err != nil {

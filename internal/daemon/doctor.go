@@ -29,7 +29,7 @@ func (s *server) doctor(ctx context.Context, _ api.DoctorRequest) (api.DoctorRep
 	network := false
 	wg.Go(func() { network = s.probeNetwork(ctx) })
 	for i, driver := range drivers {
-		wg.Go(func() { checks[i] = probe(ctx, driver, probeTime) })
+		wg.Go(func() { checks[i] = examine(ctx, driver) })
 	}
 	wg.Wait()
 	for i, driver := range drivers {
@@ -63,6 +63,27 @@ func (s *server) probeNetwork(ctx context.Context) bool {
 	}
 	return false
 }
+
+// examine probes a driver, and says whether it would be chosen by itself.
+func examine(ctx context.Context, driver runtime.Driver) api.RuntimeCheck {
+	limit := probeTime
+	chooser, choosy := driver.(runtime.Chooser)
+	if choosy {
+		limit = emulatedTime
+	}
+	check := probe(ctx, driver, limit)
+	if !choosy || !check.OK {
+		return check
+	}
+	if e := api.AsError(chooser.Suits(ctx)); e != nil {
+		check.Reason = "by emulation, which is slow, and only when asked for with --runtime vm: " + e.Message
+		check.Hint = e.Hint
+	}
+	return check
+}
+
+// emulatedTime is probeTime for a machine that may be emulated.
+const emulatedTime = 30 * time.Second
 
 // probe runs a driver's probe under a deadline that holds even if the driver
 // does not keep to it.

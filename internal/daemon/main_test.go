@@ -83,6 +83,8 @@ func testParts(o Options, log *slog.Logger) (*parts, error) {
 // shelf is an environment manager with one environment.
 type shelf struct{}
 
+func (shelf) PullKernel(context.Context, func(api.Progress)) error { return nil }
+
 func (shelf) Known(_ context.Context, name string) error {
 	if name != "debian:12" {
 		return api.Errorf(api.KindNotFound, "environment %s does not exist", name)

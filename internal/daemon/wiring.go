@@ -4,12 +4,15 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"pyro/api"
 	"pyro/internal/environment"
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/gvisor"
 	"pyro/internal/runtime/host"
+	"pyro/internal/runtime/qemu"
 	"pyro/internal/sandbox"
 )
 
@@ -19,7 +22,8 @@ type parts struct {
 	images       sandbox.Environments
 	isolated     []runtime.Driver // in the order in which RuntimeAuto wants them
 	hostCompat   runtime.Driver
-	missing      []api.RuntimeCheck // runtimes that this version does not have, for doctor
+	missing      []api.RuntimeCheck // runtimes that are not there at all, for doctor
+	runtime      api.Runtime        // what RuntimeAuto stands for; "" if it chooses
 	closers      []io.Closer
 }
 
@@ -35,9 +39,10 @@ type environments interface {
 // wire names the concrete parts. A runtime that cannot even be set up is part
 // of it all the same: it says why whenever it is asked for something.
 func wire(o Options, log *slog.Logger) (*parts, error) {
-	p := &parts{missing: []api.RuntimeCheck{{
-		Name: string(api.RuntimeVM), Reason: "the microVM runtime is not part of this version", Hint: "run with --runtime gvisor",
-	}}}
+	p := &parts{}
+	if err := p.setRuntime(o.Getenv); err != nil {
+		return nil, err
+	}
 	var isolated runtime.Driver
 	if d, err := gvisor.New(gvisor.Options{Dir: o.Dirs.Driver("gvisor"), OwnsStdio: true, Logger: log}); err == nil {
 		isolated, p.closers = d, append(p.closers, d)
@@ -45,8 +50,6 @@ func wire(o Options, log *slog.Logger) (*parts, error) {
 		log.Error("the gvisor runtime cannot be set up", "error", err)
 		isolated = unavailable{string(api.RuntimeGVisor), runtime.Features{Mode: api.GuestGVisor, Isolated: true, Limits: true}, api.AsError(err)}
 	}
-	p.isolated = []runtime.Driver{isolated}
-
 	hostCompat, err := host.New(host.Options{Dir: o.Dirs.Driver("host")})
 	if err != nil {
 		return nil, err
@@ -61,7 +64,45 @@ func wire(o Options, log *slog.Logger) (*parts, error) {
 		return nil, err
 	}
 	p.environments, p.images = manager, images{manager}
+
+	micro, err := qemu.New(qemu.Options{
+		Dir: o.Dirs.Driver("qemu"), Kernel: kernels(manager), NoKVM: isOn(o.Getenv(qemu.NoKVMEnv)), Logger: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, micro)
+	p.isolated = []runtime.Driver{micro, isolated}
 	return p, nil
+}
+
+// RuntimeEnv names what --runtime auto stands for, instead of a choice.
+const RuntimeEnv = "PYRO_RUNTIME"
+
+func (p *parts) setRuntime(getenv func(string) string) error {
+	value := api.Runtime(getenv(RuntimeEnv))
+	if value == "" || value == api.RuntimeAuto {
+		return nil
+	}
+	if !slices.Contains(value.Values(), string(value)) {
+		return api.Errorf(api.KindUsage, "%s is %q, which is no runtime", RuntimeEnv, value).
+			WithHint("set it to one of: %s", strings.Join(value.Values(), ", "))
+	}
+	p.runtime = value
+	return nil
+}
+
+func isOn(s string) bool { return s != "" && s != "0" }
+
+// kernels gives machines the kernel of the cache.
+func kernels(m *environment.Manager) func(context.Context) (qemu.Kernel, error) {
+	return func(ctx context.Context) (qemu.Kernel, error) {
+		k, err := m.AcquireKernel(ctx, environment.KernelName())
+		if err != nil {
+			return qemu.Kernel{}, err
+		}
+		return qemu.Kernel{Image: k.Image, Modules: k.Initrd, ID: k.Digest, Release: k.Unhold}, nil
+	}
 }
 
 // images is the environment manager as package vm wants it.
@@ -85,6 +126,16 @@ func held(image *environment.Image, err error) (*sandbox.Image, error) {
 func (i images) Pull(ctx context.Context, name string, progress func(api.Progress)) error {
 	_, err := i.m.Pull(ctx, name, progress)
 	return err
+}
+
+// PullKernel looks before it leaps: a pull reads the whole kernel.
+func (i images) PullKernel(ctx context.Context, progress func(api.Progress)) error {
+	k, err := i.m.AcquireKernel(ctx, environment.KernelName())
+	if err == nil {
+		k.Unhold()
+		return nil
+	}
+	return i.Pull(ctx, environment.KernelName(), progress)
 }
 
 // Known accepts what has been or could be installed.

@@ -160,11 +160,10 @@ func hashKernel(ctx context.Context, dir string) (string, error) {
 // touches the network: one that is not installed is an error of KindNotInstalled,
 // a damaged one of KindVerification. A pull helps in both cases.
 func (m *Manager) AcquireKernel(ctx context.Context, name string) (*Kernel, error) {
-	t := &target{name: name}
 	for {
 		meta, err := m.cache.readKernel(name, m.arch)
 		if err != nil {
-			return nil, m.notUsable(t, err)
+			return nil, m.kernelNotUsable(name, err)
 		}
 		lock, err := m.cache.lock(ctx, kernelKey(meta.Digest), shared, nil)
 		if err != nil {
@@ -180,9 +179,20 @@ func (m *Manager) AcquireKernel(ctx context.Context, name string) (*Kernel, erro
 		lock.Unlock()
 		// A pull may have replaced it between two steps here.
 		if now, readErr := m.cache.readKernel(name, m.arch); readErr == nil && now.Digest == meta.Digest {
-			return nil, m.notUsable(t, fmt.Errorf("%w: %w", errDamaged, err))
+			return nil, m.kernelNotUsable(name, fmt.Errorf("%w: %w", errDamaged, err))
 		}
 	}
+}
+
+// kernelNotUsable explains why a kernel cannot be used and what helps.
+func (m *Manager) kernelNotUsable(name string, err error) error {
+	switch {
+	case errors.Is(err, errDamaged):
+		return api.Errorf(api.KindVerification, "%s: %w", name, err).WithHint("pyro env pull %s", name)
+	case errors.Is(err, fs.ErrNotExist):
+		return api.Errorf(api.KindNotInstalled, "the kernel of microVMs, %s, is not installed", name).WithHint("pyro env pull %s", name)
+	}
+	return storageError(m.cache.dir, err)
 }
 
 // pullKernel makes sure that a kernel is installed and whole.
@@ -341,7 +351,7 @@ func (m *Manager) inspectKernel(ctx context.Context, e *KernelEntry, verify bool
 		if ctx.Err() != nil {
 			return env, canceled(ctx)
 		}
-		return env, m.notUsable(&target{name: e.Name}, err)
+		return env, m.kernelNotUsable(e.Name, err)
 	}
 	m.describeKernel(&env, e, meta)
 	env.Verified = verify

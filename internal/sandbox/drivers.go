@@ -11,8 +11,11 @@ import (
 
 // Drivers chooses among the runtimes.
 type Drivers struct {
-	// Isolated are the drivers that isolate; RuntimeAuto takes the first.
+	// Isolated are the drivers that isolate; RuntimeAuto takes the first that suits
+	// the host, see [runtime.Chooser].
 	Isolated []runtime.Driver
+	// Default is what RuntimeAuto stands for. Optional: it chooses.
+	Default api.Runtime
 	// HostCompat is used only when a request allows it. Optional.
 	HostCompat runtime.Driver
 
@@ -22,8 +25,8 @@ type Drivers struct {
 
 // Choose returns the driver for a request. With allowHostCompat it tries out
 // the wanted driver first, once in the life of the process if it works.
-func (d *Drivers) Choose(ctx context.Context, want api.Runtime, allowHostCompat bool) (runtime.Driver, error) {
-	driver, err := d.Wanted(want)
+func (d *Drivers) Choose(ctx context.Context, want api.Runtime, network, allowHostCompat bool) (runtime.Driver, error) {
+	driver, err := d.Wanted(ctx, want, network)
 	if err != nil || !allowHostCompat {
 		return driver, err
 	}
@@ -37,14 +40,38 @@ func (d *Drivers) Choose(ctx context.Context, want api.Runtime, allowHostCompat 
 	}
 }
 
-// Wanted returns the driver that a request names.
-func (d *Drivers) Wanted(want api.Runtime) (runtime.Driver, error) {
+// Wanted returns the driver that a request names. RuntimeAuto is one that can give
+// a network, if that is wanted.
+func (d *Drivers) Wanted(ctx context.Context, want api.Runtime, network bool) (runtime.Driver, error) {
+	if want == api.RuntimeAuto && d.Default != "" {
+		want = d.Default
+	}
 	for _, driver := range d.Isolated {
-		if want == api.RuntimeAuto || string(want) == driver.Name() {
+		if string(want) == driver.Name() {
+			return driver, nil
+		}
+		if want == api.RuntimeAuto && (!network || driver.Features().Network) && suits(ctx, driver) {
 			return driver, nil
 		}
 	}
+	if err := context.Cause(ctx); err != nil {
+		return nil, CanceledOr(ctx, err)
+	}
 	return nil, api.Errorf(api.KindUnsupported, "runtime %s is not part of this version", want).WithHint("run with --runtime gvisor")
+}
+
+// suits says whether a driver is one to choose without being asked for.
+func suits(ctx context.Context, driver runtime.Driver) bool {
+	chooser, ok := driver.(runtime.Chooser)
+	return !ok || chooser.Suits(ctx) == nil
+}
+
+// Notice is what users of a machine of the driver should be told, or "".
+func Notice(ctx context.Context, driver runtime.Driver) string {
+	if chooser, ok := driver.(runtime.Chooser); ok {
+		return chooser.Notice(ctx)
+	}
+	return ""
 }
 
 func (d *Drivers) probe(ctx context.Context, driver runtime.Driver) error {

@@ -20,6 +20,8 @@ type Environments interface {
 	AcquireDigest(ctx context.Context, digest string) (*Image, error)
 	// Pull installs the environment. progress is not nil.
 	Pull(ctx context.Context, name string, progress func(api.Progress)) error
+	// PullKernel installs the kernel that machines boot, unless it is installed.
+	PullKernel(ctx context.Context, progress func(api.Progress)) error
 	// Known gives kind not_found for a name that means nothing.
 	Known(ctx context.Context, name string) error
 }
@@ -48,6 +50,19 @@ func AcquireOrPull(ctx context.Context, e Environments, name string, progress fu
 		return nil, err
 	}
 	return e.Acquire(ctx, name)
+}
+
+// Prepare installs what machines of a driver need beside their images. own is the
+// path of a kernel that the user brought, or "".
+func Prepare(ctx context.Context, e Environments, driver runtime.Driver, own string, progress func(api.Progress)) error {
+	switch boots := driver.Features().Kernel; {
+	case own != "" && !boots:
+		return api.Errorf(api.KindUsage, "a kernel was given, but %s sandboxes have none of their own", driver.Name()).
+			WithHint("use --runtime vm, or leave out --kernel")
+	case own != "" || !boots:
+		return nil
+	}
+	return e.PullKernel(ctx, progress)
 }
 
 // DeathOf says why a machine ended that is done.

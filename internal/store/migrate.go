@@ -89,6 +89,9 @@ var migrations = []string{
 
 	`ALTER TABLE vms ADD COLUMN network_policy TEXT NOT NULL DEFAULT '';
 	ALTER TABLE workspaces ADD COLUMN network_policy TEXT NOT NULL DEFAULT ''`,
+
+	`ALTER TABLE vms ADD COLUMN kernel TEXT NOT NULL DEFAULT '';
+	ALTER TABLE workspaces ADD COLUMN kernel TEXT NOT NULL DEFAULT ''`,
 }
 
 const createSchema = `CREATE TABLE IF NOT EXISTS schema (

@@ -37,16 +37,17 @@ type VM struct {
 	TTLSeconds      int
 	Network         bool
 	NetworkPolicy   string    // JSON of a policy file; "" without network, or as written before there were policies
+	Kernel          string    // path of the user's own, "" for the default
 	CreatedAt       time.Time // milliseconds are kept
 	ExpiresAt       time.Time
 }
 
 // InsertVM adds a row.
 func (s *Store) InsertVM(ctx context.Context, vm VM) error {
-	_, err := s.exec(ctx, !vm.Ephemeral, `INSERT INTO vms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := s.exec(ctx, !vm.Ephemeral, `INSERT INTO vms VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		vm.ID, vm.Environment, vm.ImageDigest, vm.Driver, string(vm.State), vm.Ephemeral, vm.AllowHostCompat,
 		vm.VCPUCount, vm.MemMiB, vm.DiskMiB, vm.PIDLimit, vm.TTLSeconds, vm.Network,
-		vm.CreatedAt.UnixMilli(), vm.ExpiresAt.UnixMilli(), vm.NetworkPolicy)
+		vm.CreatedAt.UnixMilli(), vm.ExpiresAt.UnixMilli(), vm.NetworkPolicy, vm.Kernel)
 	return err
 }
 
@@ -72,7 +73,7 @@ func (s *Store) DeleteVM(ctx context.Context, id string, durable bool) error {
 // VMs returns all rows, oldest first.
 func (s *Store) VMs(ctx context.Context) ([]VM, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT id, environment, image_digest, driver, state, ephemeral, allow_host_compat,
-		vcpu_count, mem_mib, disk_mib, pid_limit, ttl_seconds, network, created_at, expires_at, network_policy
+		vcpu_count, mem_mib, disk_mib, pid_limit, ttl_seconds, network, created_at, expires_at, network_policy, kernel
 		FROM vms ORDER BY created_at, id`)
 	if err != nil {
 		return nil, s.fail(err)
@@ -83,7 +84,7 @@ func (s *Store) VMs(ctx context.Context) ([]VM, error) {
 		var vm VM
 		var created, expires int64
 		if err := rows.Scan(&vm.ID, &vm.Environment, &vm.ImageDigest, &vm.Driver, &vm.State, &vm.Ephemeral, &vm.AllowHostCompat,
-			&vm.VCPUCount, &vm.MemMiB, &vm.DiskMiB, &vm.PIDLimit, &vm.TTLSeconds, &vm.Network, &created, &expires, &vm.NetworkPolicy); err != nil {
+			&vm.VCPUCount, &vm.MemMiB, &vm.DiskMiB, &vm.PIDLimit, &vm.TTLSeconds, &vm.Network, &created, &expires, &vm.NetworkPolicy, &vm.Kernel); err != nil {
 			return nil, s.fail(err)
 		}
 		vm.CreatedAt, vm.ExpiresAt = time.UnixMilli(created).UTC(), time.UnixMilli(expires).UTC()

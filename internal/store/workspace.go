@@ -42,6 +42,7 @@ type Workspace struct {
 	Network    bool
 	// NetworkPolicy is the JSON of a policy file; "" without network.
 	NetworkPolicy string
+	Kernel        string // path of the user's own, "" for the default
 
 	SeedMode    string // an api.SeedMode
 	SeedPath    string
@@ -65,10 +66,10 @@ type Workspace struct {
 const workspaceColumns = `environment, image_digest, driver, state, machine, generation,
 	vcpu_count, mem_mib, disk_mib, pid_limit, ttl_seconds, network,
 	seed_mode, seed_path, seed_entries, seed_bytes, disk, disk_source, saved_at,
-	commands, reset_count, last_reset_at, last_activity_at, created_at, expires_at, recovery, name, labels, network_policy, id`
+	commands, reset_count, last_reset_at, last_activity_at, created_at, expires_at, recovery, name, labels, network_policy, kernel, id`
 
 const updateWorkspace = `UPDATE workspaces SET (` + workspaceColumns + `) =
-	(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?`
+	(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?`
 
 func (w *Workspace) fields() []any {
 	return []any{
@@ -76,7 +77,7 @@ func (w *Workspace) fields() []any {
 		w.VCPUCount, w.MemMiB, w.DiskMiB, w.PIDLimit, w.TTLSeconds, w.Network,
 		w.SeedMode, w.SeedPath, w.SeedEntries, w.SeedBytes, w.Disk, w.DiskSource, millis(w.SavedAt),
 		w.Commands, w.ResetCount, millis(w.LastResetAt), millis(w.LastActivityAt), millis(w.CreatedAt), millis(w.ExpiresAt),
-		w.Recovery, w.Name, w.Labels, w.NetworkPolicy, w.ID,
+		w.Recovery, w.Name, w.Labels, w.NetworkPolicy, w.Kernel, w.ID,
 	}
 }
 
@@ -86,14 +87,14 @@ func (w *Workspace) pointers() []any {
 		&w.VCPUCount, &w.MemMiB, &w.DiskMiB, &w.PIDLimit, &w.TTLSeconds, &w.Network,
 		&w.SeedMode, &w.SeedPath, &w.SeedEntries, &w.SeedBytes, &w.Disk, &w.DiskSource, (*timestamp)(&w.SavedAt),
 		&w.Commands, &w.ResetCount, (*timestamp)(&w.LastResetAt), (*timestamp)(&w.LastActivityAt), (*timestamp)(&w.CreatedAt), (*timestamp)(&w.ExpiresAt),
-		&w.Recovery, &w.Name, &w.Labels, &w.NetworkPolicy, &w.ID,
+		&w.Recovery, &w.Name, &w.Labels, &w.NetworkPolicy, &w.Kernel, &w.ID,
 	}
 }
 
 // InsertWorkspace adds a row; it is durable.
 func (s *Store) InsertWorkspace(ctx context.Context, w Workspace) error {
 	_, err := s.exec(ctx, true, `INSERT INTO workspaces (`+workspaceColumns+`) VALUES
-		(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, w.fields()...)
+		(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, w.fields()...)
 	return err
 }
 

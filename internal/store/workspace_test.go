@@ -20,7 +20,7 @@ var start = time.UnixMilli(1_700_000_000_123).UTC()
 func sampleWorkspace(id string) Workspace {
 	return Workspace{
 		ID: id, Name: "name-of-" + id, Labels: `{"a":"b"}`, Environment: "debian:12", ImageDigest: "sha256:ab", Driver: "gvisor", State: WorkspaceStarted, Machine: "machine-1", Generation: 1,
-		VCPUCount: 2, MemMiB: 3, DiskMiB: 4, PIDLimit: 5, TTLSeconds: 6, Network: true, NetworkPolicy: `{"version":1}`,
+		VCPUCount: 2, MemMiB: 3, DiskMiB: 4, PIDLimit: 5, TTLSeconds: 6, Network: true, Kernel: "/boot/own", NetworkPolicy: `{"version":1}`,
 		SeedMode: "directory", SeedPath: "/home/\xffuser/\xe4 'seed'", SeedEntries: 7, SeedBytes: 1 << 40,
 		Disk: "disk-1", DiskSource: "autosave", SavedAt: start.Add(time.Second), Commands: 8, ResetCount: 9,
 		LastResetAt: start.Add(2 * time.Second), LastActivityAt: start.Add(3 * time.Second), CreatedAt: start, ExpiresAt: start.Add(time.Hour),

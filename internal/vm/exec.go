@@ -20,7 +20,7 @@ func (m *Manager) Run(ctx context.Context, req api.RunRequest, stdio sandbox.Std
 	if err := sandbox.CheckCommand(req.Command); err != nil {
 		return api.ExecResult{}, err
 	}
-	if _, err := m.drivers.Wanted(req.Runtime); err != nil {
+	if _, err := m.drivers.Wanted(ctx, req.Runtime, req.Network || req.NetworkPolicy != ""); err != nil {
 		return api.ExecResult{}, err
 	}
 	in, err := m.prepare(ctx, req, stdio)
@@ -40,7 +40,7 @@ func (m *Manager) prepare(ctx context.Context, req api.RunRequest, stdio sandbox
 	if err != nil {
 		return nil, sandbox.CanceledOr(ctx, err)
 	}
-	stdio.Tell(api.ExecEvent{Phase: "start", VMID: in.id})
+	stdio.Tell(api.ExecEvent{Phase: "start", VMID: in.id, Notice: sandbox.Notice(ctx, in.driver)})
 	in.mu.Lock()
 	in.busy = true
 	in.mu.Unlock()

@@ -27,6 +27,8 @@ type shelf struct {
 	pulling   chan struct{} // if not nil, Pull waits for it or ctx
 }
 
+func (s *shelf) PullKernel(context.Context, func(api.Progress)) error { return nil }
+
 func (s *shelf) Known(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -112,7 +112,7 @@ func (in *instance) spec() runtime.Spec {
 	defer in.mu.Unlock()
 	s := runtime.Spec{
 		ID: in.id, VCPUs: in.row.VCPUCount, PIDs: in.row.PIDLimit,
-		MemoryBytes: int64(in.row.MemMiB) << 20, DiskBytes: int64(in.row.DiskMiB) << 20,
+		MemoryBytes: int64(in.row.MemMiB) << 20, DiskBytes: int64(in.row.DiskMiB) << 20, Kernel: in.row.Kernel,
 	}
 	if in.image != nil {
 		s.Image, s.Env = in.image.Path, in.image.Env

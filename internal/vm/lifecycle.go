@@ -16,7 +16,9 @@ func (m *Manager) Create(ctx context.Context, req api.CreateVMRequest) (api.VM, 
 	if err != nil {
 		return api.VM{}, err
 	}
-	return in.public(), nil
+	vm := in.public()
+	vm.Notice = sandbox.Notice(ctx, in.driver)
+	return vm, nil
 }
 
 func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral bool, progress func(api.Progress)) (*instance, error) {
@@ -27,7 +29,7 @@ func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral
 	if err != nil {
 		return nil, err
 	}
-	driver, err := m.drivers.Choose(ctx, req.Runtime, req.AllowHostCompat)
+	driver, err := m.drivers.Choose(ctx, req.Runtime, network != nil, req.AllowHostCompat)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +38,9 @@ func (m *Manager) create(ctx context.Context, req api.CreateVMRequest, ephemeral
 	}
 	stored, err := sandbox.StorePolicy(network)
 	if err != nil {
+		return nil, err
+	}
+	if err := sandbox.Prepare(ctx, m.environments, driver, req.Kernel, progress); err != nil {
 		return nil, err
 	}
 	image, err := m.image(ctx, driver, req.Environment, progress)
@@ -60,7 +65,7 @@ func newRow(req api.CreateVMRequest, driver runtime.Driver, ephemeral bool, netw
 		ID: newID(), Environment: req.Environment, Driver: driver.Name(), State: store.Created,
 		Ephemeral: ephemeral, AllowHostCompat: req.AllowHostCompat,
 		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit,
-		TTLSeconds: req.TTLSeconds, Network: network != "", NetworkPolicy: network,
+		TTLSeconds: req.TTLSeconds, Network: network != "", NetworkPolicy: network, Kernel: req.Kernel,
 		CreatedAt: now, ExpiresAt: now.Add(api.Seconds(req.TTLSeconds)),
 	}
 }

@@ -54,8 +54,11 @@ import (
 type Options struct {
 	Store        *store.Store
 	Environments sandbox.Environments
-	// Isolated are the drivers that isolate; RuntimeAuto takes the first.
+	// Isolated are the drivers that isolate; RuntimeAuto takes the first that suits
+	// the host.
 	Isolated []runtime.Driver
+	// Runtime is what RuntimeAuto stands for. Optional: it chooses.
+	Runtime api.Runtime
 	// HostCompat is used only when a request allows it.
 	HostCompat runtime.Driver
 	Logger     *slog.Logger
@@ -77,7 +80,7 @@ type Manager struct {
 func New(o Options) *Manager {
 	return &Manager{
 		store: o.Store, environments: o.Environments, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
-		drivers: sandbox.Drivers{Isolated: o.Isolated, HostCompat: o.HostCompat},
+		drivers: sandbox.Drivers{Isolated: o.Isolated, Default: o.Runtime, HostCompat: o.HostCompat},
 		vms:     map[string]*instance{},
 	}
 }

@@ -29,7 +29,7 @@ func (m *Manager) Create(ctx context.Context, req api.CreateWorkspaceRequest, pr
 			return api.Workspace{}, err
 		}
 	}
-	driver, err := m.drivers.Wanted(req.Runtime)
+	driver, err := m.drivers.Wanted(ctx, req.Runtime, req.Network || req.NetworkPolicy != "")
 	if err != nil {
 		return api.Workspace{}, err
 	}
@@ -71,6 +71,9 @@ type seeding struct {
 
 // createAs is Create for a request that was checked, whose name is the id's.
 func (m *Manager) createAs(ctx context.Context, id string, req api.CreateWorkspaceRequest, driver runtime.Driver, from seeding, all []secret.Secret, progress func(api.Progress)) (api.Workspace, error) {
+	if err := sandbox.Prepare(ctx, m.environments, driver, req.Kernel, progress); err != nil {
+		return api.Workspace{}, err
+	}
 	image, err := sandbox.AcquireOrPull(ctx, m.environments, req.Environment, progress)
 	if err != nil {
 		return api.Workspace{}, err
@@ -88,6 +91,7 @@ func (m *Manager) createAs(ctx context.Context, id string, req api.CreateWorkspa
 		return api.Workspace{}, sandbox.CanceledOr(ctx, err)
 	}
 	w := in.public()
+	w.Notice = sandbox.Notice(ctx, driver)
 	w.Warnings, w.WarningsDropped = warnings(report.Warnings), report.Dropped
 	return w, nil
 }
@@ -134,7 +138,7 @@ func newRow(id string, req api.CreateWorkspaceRequest, driver runtime.Driver, im
 	t := now()
 	row := store.Workspace{
 		ID: id, Name: req.Name, Environment: req.Environment, ImageDigest: image.Digest, Driver: driver.Name(), State: store.WorkspaceCreating,
-		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds,
+		VCPUCount: req.VCPUCount, MemMiB: req.MemMiB, DiskMiB: req.DiskMiB, PIDLimit: req.PIDLimit, TTLSeconds: req.TTLSeconds, Kernel: req.Kernel,
 		SeedMode: string(api.SeedEmpty), DiskSource: api.Baseline, CreatedAt: t, LastActivityAt: t,
 	}
 	setLabels(&row, req.Labels)

@@ -75,8 +75,10 @@ type Options struct {
 	Store        *store.Store
 	Environments sandbox.Environments
 	// Isolated are the drivers that workspaces may run on; RuntimeAuto takes the
-	// first. Their machines can save their disks.
+	// first that suits the host. Their machines can save their disks.
 	Isolated []runtime.Driver
+	// Runtime is what RuntimeAuto stands for. Optional: it chooses.
+	Runtime api.Runtime
 	// Dir is the folder of all workspaces; made if absent.
 	Dir string
 	// Key is the file of the key that secrets are sealed with, made when it is first
@@ -110,7 +112,7 @@ type Manager struct {
 // New returns a Manager without workspaces.
 func New(o Options) *Manager {
 	return &Manager{
-		store: o.Store, environments: o.Environments, drivers: sandbox.Drivers{Isolated: o.Isolated},
+		store: o.Store, environments: o.Environments, drivers: sandbox.Drivers{Isolated: o.Isolated, Default: o.Runtime},
 		dir: o.Dir, key: cmp.Or(o.Key, filepath.Join(filepath.Dir(o.Dir), "secrets.key")), budget: o.Budget, log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		failpoint: failpoint.Hit, workspaces: map[string]*instance{}, names: map[string]string{},
 	}

@@ -31,6 +31,8 @@ type shelf struct {
 
 const environment = "debian:12"
 
+func (s *shelf) PullKernel(context.Context, func(api.Progress)) error { return nil }
+
 func (s *shelf) Known(_ context.Context, name string) error {
 	if name != environment {
 		return api.Errorf(api.KindNotFound, "environment %s does not exist", name)

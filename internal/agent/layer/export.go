@@ -42,7 +42,12 @@ func (e *exporter) visit(path string, d fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}
-	if err := e.entry(path, name, st); err != nil {
+	// gVisor finds folders by the names "./" and "./NAME/" alone.
+	entry := "./" + name
+	if name == "." {
+		entry = "."
+	}
+	if err := e.entry(path, entry, st); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
 	return nil

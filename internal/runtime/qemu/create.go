@@ -88,7 +88,7 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, acc
 		return nil, d.fileError(s, err)
 	}
 	defer f.Close()
-	cmd, said, err := d.spawn(program, rec.arguments(f, accel, commandLine(s, f)), f, accel)
+	cmd, said, err := d.spawn(s.ID, program, rec.arguments(f, accel, commandLine(s, f)), f, accel)
 	if err != nil {
 		return nil, api.Errorf(api.KindUnavailable, "sandbox %s: QEMU cannot start: %w", s.ID, err).
 			WithHint("see what works on this host with: pyro doctor")

@@ -28,7 +28,7 @@ type disk struct {
 	files map[string]*os.File
 }
 
-// maxDiskFile bounds disk.json.
+// maxDiskFile bounds layers.json.
 const maxDiskFile = 4 << 10
 
 func openDisk(dir string) (*disk, error) {
@@ -65,7 +65,7 @@ func openDisk(dir string) (*disk, error) {
 	return d, nil
 }
 
-// parseDisk reads disk.json.
+// parseDisk reads layers.json.
 func parseDisk(b []byte) (map[string]int64, error) {
 	var s savedDisk
 	dec := json.NewDecoder(bytes.NewReader(b))

@@ -20,10 +20,10 @@ import (
 //
 //	root.tar         the layer of /
 //	workspace.tar    the layer of /workspace, if it has one
-//	disk.json        the sizes of both, written last
+//	layers.json      the sizes of both, written last
 //
 // The tars are sparse files, in the form of runtime.LayerExporter.
-const diskFileName = "disk.json"
+const diskFileName = "layers.json"
 
 // diskFormat is that of the folder.
 const diskFormat = 1
@@ -36,7 +36,7 @@ func layerFile(mount string) string {
 	return "workspace.tar"
 }
 
-// savedDisk is disk.json.
+// savedDisk is layers.json.
 type savedDisk struct {
 	Format int              `json:"format"`
 	Sizes  map[string]int64 `json:"sizes"` // in bytes, by mount

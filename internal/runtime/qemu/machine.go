@@ -250,15 +250,29 @@ func (m *machine) open(ctx context.Context, what wire.Open) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := streams.Open()
+	s, err := streams.OpenStream()
 	if err != nil {
 		return nil, err
 	}
+	conn := stream{s}
 	if err := frame.NewWriter(conn).WriteJSON(wire.FrameOpen, what); err != nil {
 		conn.Close()
 		return nil, err
 	}
 	return conn, nil
+}
+
+// stream is one of a session's, as callers of Dial want it: Close ends reading
+// too, even if the guest does not answer.
+type stream struct{ *yamux.Stream }
+
+// CloseWrite tells the guest that nothing more comes.
+func (s stream) CloseWrite() error { return s.Stream.Close() }
+
+func (s stream) Close() error {
+	err := s.Stream.Close()
+	_ = s.SetReadDeadline(time.Unix(1, 0))
+	return err
 }
 
 // Dial implements runtime.Machine.

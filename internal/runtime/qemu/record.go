@@ -44,14 +44,13 @@ func writeRecord(dir string, r record) error {
 }
 
 // findProcesses looks through the whole host for a machine whose record is
-// incomplete because its maker was killed: a process that has a file of the
-// machine's folder open.
+// incomplete because its maker was killed.
 func findProcesses(dir string) []hostprocess.Process {
 	var found []hostprocess.Process
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, proc := range processes {
-		cmdline, err := os.ReadFile(filepath.Join(proc, "cmdline"))
-		if err != nil || !bytes.Contains(cmdline, []byte("\x00-name\x00"+filepath.Base(dir)+"\x00")) || !holds(proc, dir) {
+		environ, err := os.ReadFile(filepath.Join(proc, "environ"))
+		if err != nil || !bytes.Contains(environ, []byte(folderEnv+dir+"\x00")) {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(proc))
@@ -60,15 +59,4 @@ func findProcesses(dir string) []hostprocess.Process {
 		}
 	}
 	return found
-}
-
-// holds says whether a process has a file in a folder open.
-func holds(proc, dir string) bool {
-	links, _ := filepath.Glob(filepath.Join(proc, "fd", "*"))
-	for _, link := range links {
-		if target, err := os.Readlink(link); err == nil && filepath.Dir(target) == dir {
-			return true
-		}
-	}
-	return false
 }

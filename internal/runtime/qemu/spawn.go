@@ -16,11 +16,15 @@ const nobody = 65534
 // kvmDevice is what QEMU opens by name.
 const kvmDevice = "/dev/kvm"
 
+// folderEnv names the machine's folder in QEMU's environment.
+const folderEnv = "PYRO_MACHINE_DIR="
+
 // spawn starts QEMU. What it says is kept for an error.
-func (d *Driver) spawn(program string, args []string, f *files, accel accelerator) (*exec.Cmd, *words, error) {
+func (d *Driver) spawn(id, program string, args []string, f *files, accel accelerator) (*exec.Cmd, *words, error) {
 	said := &words{}
 	cmd := exec.Command(program, args...)
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C"}
+	// The folder tells people, and later processes, whose machine it is.
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C", folderEnv + d.machineDir(id)}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = f.open
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: credential(accel)}

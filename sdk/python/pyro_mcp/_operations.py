@@ -25,6 +25,7 @@ class Operations(Caller):
         network: bool = False,
         network_policy: HostPath | None = None,
         runtime: types.Runtime = "auto",
+        kernel: HostPath | None = None,
         allow_host_compat: bool = False,
         timeout_seconds: int = 30,
         command: Command,
@@ -48,6 +49,8 @@ class Operations(Caller):
         :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
             but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
+        :param kernel: path of a kernel of your own to boot, with runtime vm: a bzImage with all that
+            docs/microvm.md lists built in
         :param allow_host_compat: run on the host WITHOUT isolation if no sandbox can be had
         :param timeout_seconds: seconds after which the command is ended
         :param command: the command and its arguments; as a list, or as one string for the shell
@@ -69,6 +72,7 @@ class Operations(Caller):
             "network": network,
             "network_policy": host_path(network_policy, "egress", "allowlist"),
             "runtime": runtime,
+            "kernel": host_path(kernel),
             "allow_host_compat": allow_host_compat,
             "timeout_seconds": timeout_seconds,
             "command": arguments(command),
@@ -88,6 +92,7 @@ class Operations(Caller):
         network: bool = False,
         network_policy: HostPath | None = None,
         runtime: types.Runtime = "auto",
+        kernel: HostPath | None = None,
         allow_host_compat: bool = False,
     ) -> types.VM:
         """Create a VM for one command.
@@ -104,6 +109,8 @@ class Operations(Caller):
         :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
             but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
+        :param kernel: path of a kernel of your own to boot, with runtime vm: a bzImage with all that
+            docs/microvm.md lists built in
         :param allow_host_compat: run on the host WITHOUT isolation if no sandbox can be had
         :raises PyroError: of kind not_found, not_installed, unavailable, unsupported, network, verification,
             storage, permission, sandbox_died, or of a kind that every operation can give
@@ -118,6 +125,7 @@ class Operations(Caller):
             "network": network,
             "network_policy": host_path(network_policy, "egress", "allowlist"),
             "runtime": runtime,
+            "kernel": host_path(kernel),
             "allow_host_compat": allow_host_compat,
         }
         result: types.VM = self._call("create_vm", request)
@@ -267,6 +275,7 @@ class Operations(Caller):
         network: bool = False,
         network_policy: HostPath | None = None,
         runtime: types.Runtime = "auto",
+        kernel: HostPath | None = None,
         seed_files: Sequence[str] | None = None,
         secrets: Sequence[types.Secret] | None = None,
         on_progress: Callable[[types.Progress], object] | None = None,
@@ -294,6 +303,8 @@ class Operations(Caller):
         :param network_policy: what the network lets through: egress (as with network), allowlist (nothing,
             but see what was refused), or the path of a policy file
         :param runtime: which isolation to use: auto, vm, gvisor
+        :param kernel: path of a kernel of your own to boot, with runtime vm: a bzImage with all that
+            docs/microvm.md lists built in
         :param seed_files: only these files of the folder seed_path, by their paths below it; all if absent
         :param secrets: values that calls can be given by name in their environment, and that no answer, log
             or disk of pyro's shows; at most 64, of 256 KiB together
@@ -316,6 +327,7 @@ class Operations(Caller):
             "network": network,
             "network_policy": host_path(network_policy, "egress", "allowlist"),
             "runtime": runtime,
+            "kernel": host_path(kernel),
             "seed_files": None if seed_files is None else list(seed_files),
             "secrets": None if secrets is None else list(secrets),
         }

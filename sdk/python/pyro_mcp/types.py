@@ -707,6 +707,8 @@ class ResetResult(_ResetResultRequired, total=False):
     save_error: Error
     #: the last time its sandbox was lost, if it was since the last reset
     recovery: Recovery
+    #: what to know of the isolation, for example that it is emulated; only in the answer to its creation
+    notice: str
     #: what of the seed is not as on the host; only in the answer to its creation
     warnings: list[Warning]
     #: warnings beyond the first 1,000
@@ -963,6 +965,8 @@ class VM(_VMRequired, total=False):
 
     #: what that lets through: egress, or allowlist for what the rules of its policy name
     network_policy: str
+    #: what to know of the isolation, for example that it is emulated; only in the answer to its creation
+    notice: str
     #: memory a started guest uses now, 0 if unknown
     memory_bytes: int
 
@@ -1041,6 +1045,8 @@ class Workspace(_WorkspaceRequired, total=False):
     save_error: Error
     #: the last time its sandbox was lost, if it was since the last reset
     recovery: Recovery
+    #: what to know of the isolation, for example that it is emulated; only in the answer to its creation
+    notice: str
     #: what of the seed is not as on the host; only in the answer to its creation
     warnings: list[Warning]
     #: warnings beyond the first 1,000
