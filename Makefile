@@ -105,6 +105,10 @@ bench-shells: build bench-program $(TOOLS)/runsc ## Compare shells with raw runs
 bench-environments: build bench-program ## Compare cold builds of the environments with mmdebstrap, likewise
 	$(BENCH_RUN) -environments $(BENCHARGS)
 
+.PHONY: bench-microvms
+bench-microvms: build bench-program ## Compare microVMs with gVisor, under KVM or emulated, likewise (root, 3 minutes)
+	$(BENCH_RUN) -microvms $(BENCHARGS)
+
 .PHONY: bench-program
 bench-program: agent
 	$(STATIC) $(GO) test -c -o bin/bench/bench.test ./bench

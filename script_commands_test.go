@@ -28,6 +28,14 @@ import (
 // It only bounds how long a test takes to fail.
 const patience = 60 * time.Second
 
+// patienceOf is patience for what runs in a guest, which may be emulated.
+func patienceOf(ts *testscript.TestScript) time.Duration {
+	if ts.Getenv("PYRO_RUNTIME") == string(api.RuntimeVM) {
+		return 10 * patience
+	}
+	return patience
+}
+
 type command = func(ts *testscript.TestScript, neg bool, args []string)
 
 // commands are those of the package comment.
@@ -83,7 +91,7 @@ func retry(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: [!] retry PROGRAM ARG...")
 	}
-	end := time.Now().Add(patience)
+	end := time.Now().Add(patienceOf(ts))
 	for {
 		err := ts.Exec(args[0], args[1:]...)
 		if _, ran := errors.AsType[*exec.ExitError](err); err != nil && !ran {
@@ -93,7 +101,7 @@ func retry(ts *testscript.TestScript, neg bool, args []string) {
 			return
 		}
 		if time.Now().After(end) {
-			ts.Fatalf("not within %s; last: %v", patience, err)
+			ts.Fatalf("not within %s; last: %v", patienceOf(ts), err)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}

@@ -112,7 +112,7 @@ func saved(ts *testscript.TestScript, neg bool, args []string) {
 		if w.SavedAt.After(w.LastActivityAt) || w.SavedAt.Equal(w.LastActivityAt) && waited > another {
 			return
 		}
-		if waited > patience {
+		if waited > patienceOf(ts) {
 			ts.Fatalf("used last at %v, but saved at %v", w.LastActivityAt, w.SavedAt)
 		}
 		time.Sleep(50 * time.Millisecond)

@@ -11,6 +11,7 @@
 //	make bench-workspaces      the same, git and tar, with what lives in workspaces
 //	make bench-shells          gVisor's own runsc, at a terminal
 //	make bench-environments    mmdebstrap; takes minutes
+//	make bench-microvms        gVisor, with microVMs in the place of pyro
 //
 // # Terms
 //
@@ -51,6 +52,7 @@ var (
 	spacesFlag  = flag.Bool("workspaces", false, "run the comparisons of workspaces instead")
 	shellsFlag  = flag.Bool("shells", false, "run the comparisons of shells instead")
 	buildFlag   = flag.Bool("environments", false, "run the comparison of environment builds instead")
+	microFlag   = flag.Bool("microvms", false, "run the comparison of microVMs with gVisor instead")
 	docFlag     = flag.String("doc", "", "document whose tables are replaced; \"\" only prints them")
 	roundsFlag  = flag.Int("rounds", 0, "rounds of each contest; 0 is each one's own number")
 	onlyFlag    = flag.String("only", "", "regular expression of the contests to run")
@@ -72,6 +74,8 @@ func TestMain(m *testing.M) {
 			done <- report(runShells(ctx))
 		case *buildFlag:
 			done <- report(runBuilds(ctx))
+		case *microFlag:
+			done <- report(runMicroVMs(ctx))
 		default:
 			done <- m.Run()
 		}

@@ -107,7 +107,7 @@ func TestDocumentHasTheSections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"machine", "comparison", "work", "workspaces", "seeds", "places", "environments"} {
+	for _, name := range []string{"machine", "comparison", "work", "workspaces", "seeds", "places", "environments", "microvms"} {
 		if _, err := replaceSection(string(doc), name, ""); err != nil {
 			t.Error(err)
 		}

@@ -9,7 +9,7 @@
 // host processes reach through the second mode, relay, whose stdin and stdout
 // they hold.
 //
-// As /init, the first program of a kernel, it makes a guest of the machine (see
+// As the first program of a kernel, which gives it no arguments, it makes a guest of the machine (see
 // package boot) and serves one serial port, on which everything goes: the
 // protocol above, commands and writable layers (see streams).
 //
@@ -52,7 +52,7 @@ const (
 
 // Main runs the agent with the given arguments and returns its exit code.
 func Main(args []string) int {
-	if os.Getpid() == 1 && os.Args[0] == "/init" {
+	if os.Getpid() == 1 && len(args) == 0 {
 		return runMachine()
 	}
 	if len(args) == 0 {

@@ -26,9 +26,6 @@ func (a *Archive) File(name string, mode uint32, data []byte) {
 	a.add(name, 0o100000|mode&0o7777, data, 0, 0)
 }
 
-// Symlink adds a symbolic link.
-func (a *Archive) Symlink(name, to string) { a.add(name, 0o120777, []byte(to), 0, 0) }
-
 // CharDevice adds a character device that only root may use.
 func (a *Archive) CharDevice(name string, major, minor int) { a.add(name, 0o020600, nil, major, minor) }
 

@@ -1,7 +1,6 @@
 // Package boot turns the first program of an initramfs into the init of a guest.
 //
-// The kernel starts the agent as /init in its first root file system, which
-// holds the agent and the modules of the kernel's package. The agent loads the
+// The kernel starts the agent in its first root file system, which holds the agent and the modules of the kernel's package. The agent loads the
 // modules, mounts the machine's disks, which it knows by their serial numbers,
 // and moves into the root file system that they make:
 //
@@ -42,7 +41,7 @@ const PortName = "pyro"
 // Where the initramfs has things.
 const (
 	ModulesDir = "/modules"
-	AgentDir   = "/agent" // mounted where the guest expects it
+	AgentDir   = "/run/pyro/bin" // as in the guest, where it is mounted
 )
 
 // Config is what the host tells the guest. Every field but Hostname is required.

@@ -150,7 +150,7 @@ func furnish() error {
 	if err := devices(newRoot + "/dev"); err != nil {
 		return err
 	}
-	bin := newRoot + "/run/pyro/bin"
+	bin := newRoot + AgentDir
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
 	}

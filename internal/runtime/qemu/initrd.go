@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	guestagent "pyro/internal/agent"
 	"pyro/internal/agent/embedded"
 	"pyro/internal/initramfs"
 )
@@ -46,16 +48,14 @@ func modulesOf(k Kernel) ([]byte, error) {
 	return os.ReadFile(k.Modules)
 }
 
-// agentArchive holds the agent, once as the first program and once where the
-// guest mounts it from.
+// agentArchive holds the agent under the name that it has in the guest, too.
 func agentArchive(agent []byte) []byte {
 	var a initramfs.Archive
-	for _, dir := range []string{"agent", "dev", "proc", "sys"} {
+	for _, dir := range []string{"run", "run/pyro", "run/pyro/bin", "dev", "proc", "sys"} {
 		a.Dir(dir)
 	}
 	a.CharDevice("dev/console", 5, 1)
-	a.File("agent/pyro-agent", 0o755, agent)
-	a.Symlink("init", "agent/pyro-agent")
+	a.File(strings.TrimPrefix(guestagent.Path, "/"), 0o755, agent)
 	return a.Bytes()
 }
 

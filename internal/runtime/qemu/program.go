@@ -7,6 +7,7 @@ import (
 	goruntime "runtime"
 
 	"pyro/api"
+	"pyro/internal/agent"
 	"pyro/internal/hostcheck"
 )
 
@@ -50,7 +51,7 @@ var cpuModels = map[accelerator]string{
 // kernelOptions are given to every guest's kernel. The console is only read when
 // something is wrong. What protects one user of a kernel from another costs time
 // and protects nobody: the guest has one user.
-const kernelOptions = "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t tsc=reliable no_timer_check random.trust_cpu=on mitigations=off"
+const kernelOptions = "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t tsc=reliable no_timer_check random.trust_cpu=on mitigations=off rdinit=" + agent.Path
 
 // initEnv makes the agent's heap small: it is idle nearly always. The kernel
 // hands words of this form to its first program as environment.
