@@ -52,7 +52,9 @@ func microVMContest(ctx context.Context) (*contest, error) {
 	}
 	const other = "gVisor"
 	c := &contest{rounds: 7, contenders: []contender{
-		{name: ours, ours: true, once: func(ctx context.Context) (figures, error) { return lifeOf(ctx, machines.Driver, machines.image, machinesFolder) }},
+		{name: ours, ours: true, once: func(ctx context.Context) (figures, error) {
+			return lifeOf(ctx, machines.Driver, machines.image, machinesFolder)
+		}},
 		{name: other, ours: true, once: func(ctx context.Context) (figures, error) {
 			return lifeOf(ctx, sandboxes.Driver, sandboxes.image, "driver")
 		}},

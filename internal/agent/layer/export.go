@@ -30,7 +30,7 @@ type exporter struct {
 	links map[uint64]string // names in the tar of files with several, by inode
 }
 
-func (e *exporter) visit(path string, d fs.DirEntry, err error) error {
+func (e *exporter) visit(path string, _ fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}

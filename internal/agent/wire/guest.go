@@ -2,9 +2,9 @@ package wire
 
 import "pyro/internal/frame"
 
-// A machine with a kernel of its own is reached over one byte stream that
-// carries many, see package mux. Each of those begins with a frame by which the
-// host says what it wants, and then speaks the protocol of that:
+// FrameOpen begins a stream to a machine with a kernel of its own, which is
+// reached over one byte stream that carries many, see package mux. By it the host
+// says what it wants, and what follows is the protocol of that:
 //
 //   - [ServiceControl]: hello, calls and replies, as on every other stream.
 //   - [ServiceExec]: one command. The agent answers with [FrameStarted] or
