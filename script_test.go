@@ -94,14 +94,15 @@ func TestScripts(t *testing.T) {
 // onVM are the scripts that are run on microVMs too, with what it costs in mind:
 // where there is no KVM they are emulated, twenty times slower. Those that are not
 // listed are about what no runtime has a part in, or about gVisor itself, or, as
-// workspace_ttl, give a life that is shorter than an emulated start; what they say
+// workspace_ttl, give a life that is shorter than an emulated start, or, as
+// workspace_damage, damage files that only gVisor writes; what they say
 // of limits and isolation the suite of the drivers says of both.
 var onVM = map[string]bool{
 	"run_exit": true, "run_stdin": true, "run_output": true, "vm": true, "vm_kernel": true,
 	"shell": true, "service": true,
 	"workspace_exec": true, "workspace_logs": true, "workspace_seed": true, "workspace_push": true, "workspace_diff": true,
 	"workspace_snapshots": true, "workspace_reset": true, "workspace_export": true, "workspace_durability": true,
-	"workspace_damage": true, "workspace_walkthrough": true,
+	"workspace_walkthrough": true,
 }
 
 // TestScriptsOnVM runs scripts with PYRO_RUNTIME=vm.
