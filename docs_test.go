@@ -85,6 +85,7 @@ func (h *harness) examples(t *testing.T, blocks [][]string) {
 	work := t.TempDir()
 	write(t, filepath.Join(work, "my-project", "hello.txt"), "hello\n")
 	write(t, filepath.Join(work, "my-project", "src", "main.c"), "int main(void) { return 0; }\n")
+	write(t, filepath.Join(work, "fix.patch"), "--- a/src/main.c\n+++ b/src/main.c\n@@ -1 +1,2 @@\n+/* fixed */\n int main(void) { return 0; }\n")
 	write(t, filepath.Join(work, "bin", "README"), "")
 	if err := os.Symlink(filepath.Join(h.dir, "bin", "pyro"), filepath.Join(work, "bin", "pyro")); err != nil {
 		t.Fatal(err)

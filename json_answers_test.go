@@ -140,6 +140,11 @@ func (w *jsonWorld) workspaces(t *testing.T) {
 	w.answer(t, "update_workspace", "workspace", "update", ws, "--name", "named", "--label", "a=b")
 	w.answer(t, "list_workspaces", "workspace", "list", "--label", "a=b")
 	w.answer(t, "delete_workspace", "workspace", "delete", ws)
+	ws, _ = w.answer(t, "create_workspace", "workspace", "create", "debian:12", "--network-policy", "allowlist")["workspace_id"].(string)
+	w.answer(t, "exec_workspace", "workspace", "exec", ws, "--", "perl", "-MSocket", "-e", `gethostbyname("refused.example")`)
+	w.answer(t, "log_network", "workspace", "network", "log", ws)
+	w.answer(t, "suggest_network", "workspace", "network", "suggest", ws)
+	w.answer(t, "delete_workspace", "workspace", "delete", ws)
 }
 
 func (w *jsonWorld) files(t *testing.T, ws string) {
