@@ -60,7 +60,7 @@ type StartServiceRequest struct {
 	ReadyHTTP           string        `json:"ready_http,omitempty" cli:"ready-http" doc:"the same as a readiness of type http"`
 	ReadyCommand        string        `json:"ready_command,omitempty" cli:"ready-command" doc:"the same as a readiness of type command"`
 	ReadyTimeoutSeconds int           `json:"ready_timeout_seconds,omitempty" cli:"ready-timeout-seconds" default:"30" doc:"seconds it may take to become ready"`
-	ReadyIntervalMS     int           `json:"ready_interval_ms,omitempty" cli:"ready-interval-ms" default:"500" doc:"milliseconds between two probes"`
+	ReadyIntervalMS     int           `json:"ready_interval_ms,omitempty" cli:"ready-interval-ms" default:"500" doc:"milliseconds between two probes; the first ones come sooner, from 10 ms on"`
 	Publish             []string      `json:"publish,omitempty" cli:"publish" doc:"ports of it to publish on the host's loopback while it runs, [HOST_PORT:]GUEST_PORT; without HOST_PORT a free one is chosen"`
 	Restart             RestartPolicy `json:"restart,omitempty" cli:"restart" default:"no" doc:"on-failure starts it again, ever more slowly, when it ends with an error"`
 }

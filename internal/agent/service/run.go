@@ -154,6 +154,8 @@ func (r *run) awaitReady() outcome {
 	again := time.NewTimer(limit)
 	again.Stop() // until a probe has failed
 	last := errors.New("no answer")
+	interval := time.Duration(r.spec.IntervalMS) * time.Millisecond
+	pause := firstPause
 	try()
 	for {
 		select {
@@ -176,12 +178,17 @@ func (r *run) awaitReady() outcome {
 			if time.Now().Before(deadline) { // not just because of it
 				last = err
 			}
-			again.Reset(time.Duration(r.spec.IntervalMS) * time.Millisecond)
+			again.Reset(min(pause, interval))
+			pause *= 2
 		case <-again.C:
 			try()
 		}
 	}
 }
+
+// firstPause lies between the first two probes; each one after that is twice as
+// long, up to the interval. Most services are ready long before that is over.
+const firstPause = minInterval * time.Millisecond
 
 func (r *run) endedEarly() outcome {
 	return outcome{err: fmt.Errorf("ended before it was ready: %s", ending(r.process.ExitCode()))}

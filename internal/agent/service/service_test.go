@@ -250,6 +250,18 @@ func TestReady(t *testing.T) {
 	}
 }
 
+// TestReadySoon: a service that needs only a moment does not wait for the
+// interval to pass, which here is longer than the start may take.
+func TestReadySoon(t *testing.T) {
+	w := newWorld(t)
+	info := w.start("soon", "sleep 0.03; touch ready; exec sleep 1000", &wire.Probe{Type: wire.ProbeFile, Path: "ready"}, func(p *wire.ServiceStartParams) {
+		p.IntervalMS = 2 * p.TimeoutMS
+	})
+	if info.State != wire.ServiceRunning || info.ReadyAt == 0 {
+		t.Errorf("got %+v", info)
+	}
+}
+
 func TestStartFails(t *testing.T) {
 	nobody := "127.0.0.1:" + freePort(t)
 	angry, _ := answerWith(t, "HTTP/1.1 503 Later\r\n\r\n")

@@ -32,7 +32,8 @@ type ServiceStartParams struct {
 	// its command runs.
 	Probe *Probe `json:"probe,omitempty"`
 	// TimeoutMS bounds the wait for readiness, 30 s by default; IntervalMS is
-	// the time between two probes, 500 ms by default.
+	// the time between two probes, 500 ms by default. The first ones come sooner
+	// after one another, from 10 ms on.
 	TimeoutMS  int64 `json:"timeout_ms,omitempty"`
 	IntervalMS int64 `json:"interval_ms,omitempty"`
 	// Restart is RestartNo, the default, or RestartOnFailure.

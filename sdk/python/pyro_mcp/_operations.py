@@ -1055,7 +1055,7 @@ class Operations(Caller):
         :param ready_http: the same as a readiness of type http
         :param ready_command: the same as a readiness of type command
         :param ready_timeout_seconds: seconds it may take to become ready
-        :param ready_interval_ms: milliseconds between two probes
+        :param ready_interval_ms: milliseconds between two probes; the first ones come sooner, from 10 ms on
         :param publish: ports of it to publish on the host's loopback while it runs, [HOST_PORT:]GUEST_PORT;
             without HOST_PORT a free one is chosen
         :param restart: on-failure starts it again, ever more slowly, when it ends with an error: no,
