@@ -5,9 +5,9 @@
 // packages shell and service; what they say of themselves is the truth), and
 // serves the protocol of package wire on two kinds of streams: a pair of
 // pipes that the host handed over at start (file descriptors 3 and 4), which
-// end when that host process ends, and an abstract unix socket, which later
-// host processes reach through the second mode, relay, whose stdin and stdout
-// they hold.
+// end when that host process ends, and further pairs, for which later host
+// processes run the second mode, relay: it hands its stdin and stdout to init
+// over an abstract unix socket, and ends.
 //
 // As the first program of a kernel, which gives it no arguments, it makes a guest of the machine (see
 // package boot) and serves one serial port, on which everything goes: the

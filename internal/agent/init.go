@@ -20,9 +20,6 @@ import (
 	"pyro/internal/agent/wire"
 )
 
-// socketName is the abstract socket that relay connects to.
-const socketName = "@pyro-agent"
-
 // outputDir is where shells and services keep their output.
 const outputDir = "/run/pyro/agent"
 
@@ -39,23 +36,32 @@ func runInit(pidLimit int) int {
 	if err != nil {
 		return exitFailed
 	}
-	go func() {
-		control := pipePair{in: os.NewFile(ControlIn, "control-in"), out: os.NewFile(ControlOut, "control-out")}
-		defer control.Close()
-		g.serve(control)
-	}()
+	go g.serveAndClose(newPipePair(ControlIn, ControlOut))
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
 			return exitFailed
 		}
-		go func() {
-			defer conn.Close()
-			if peerIsRoot(conn) {
-				g.serve(conn)
-			}
-		}()
+		go g.welcome(conn.(*net.UnixConn))
 	}
+}
+
+// welcome serves the pipes that a relay hands over.
+func (g *guest) welcome(conn *net.UnixConn) {
+	if !peerIsRoot(conn) {
+		conn.Close()
+		return
+	}
+	pipes, err := takeOver(conn)
+	conn.Close() // the relay has nothing more to do
+	if err == nil {
+		g.serveAndClose(pipes)
+	}
+}
+
+func (g *guest) serveAndClose(pipes pipePair) {
+	defer pipes.Close()
+	g.serve(pipes)
 }
 
 // runMachine is runInit in a guest with a kernel of its own, which is reached
@@ -172,20 +178,6 @@ func (g *guest) supervise() error {
 	g.shells = shell.NewSet(outputDir, processes, pump)
 	g.services = service.NewSet(outputDir, processes, groups, pump)
 	return nil
-}
-
-// peerIsRoot keeps the guest's ordinary users from the agent's powers.
-func peerIsRoot(conn net.Conn) bool {
-	raw, err := conn.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return false
-	}
-	root := false
-	err = raw.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		root = err == nil && cred.Uid == 0
-	})
-	return err == nil && root
 }
 
 // guest is the state that all streams share. It does not change after start.

@@ -1,28 +1,16 @@
 package agent
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
-	"os"
 	"sync"
 
 	"pyro/internal/agent/wire"
 	"pyro/internal/frame"
 )
-
-// pipePair joins two pipes to one stream.
-type pipePair struct{ in, out *os.File }
-
-func (p pipePair) Read(b []byte) (int, error)  { return p.in.Read(b) }
-func (p pipePair) Write(b []byte) (int, error) { return p.out.Write(b) }
-
-func (p pipePair) Close() error {
-	p.out.Close()
-	return p.in.Close()
-}
 
 // maxCalls is how many calls of one stream may run at the same time.
 const maxCalls = 256
@@ -46,7 +34,8 @@ func (g *guest) serve(conn io.ReadWriter) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer s.calls.Wait()
 	defer cancel()
-	in := frame.NewReader(conn)
+	ahead := bufio.NewReader(conn) // a call is one read: each goes through the guest's kernel
+	in := frame.NewReader(ahead)
 	for {
 		t, payload, err := in.Next()
 		if err != nil || t != wire.FrameCall {
@@ -57,7 +46,7 @@ func (g *guest) serve(conn io.ReadWriter) {
 			return
 		}
 		if call.Method == wire.Connect {
-			s.tunnel(ctx, conn, call)
+			s.tunnel(ctx, ahead, conn, call)
 			return
 		}
 		select {
@@ -103,21 +92,3 @@ func (s *stream) send(id uint64, result any, err error) error {
 
 // replyOverhead is more than a reply has beside its result.
 const replyOverhead = 1 << 10
-
-// relay joins stdin and stdout to the agent's socket. The host runs it in the
-// guest to reach an agent whose pipes it does not hold.
-func relay(in io.Reader, out io.Writer) int {
-	conn, err := net.Dial("unix", socketName)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return exitFailed
-	}
-	go func() {
-		_, _ = io.Copy(conn, in)
-		_ = conn.(*net.UnixConn).CloseWrite()
-	}()
-	if _, err := io.Copy(out, conn); err != nil {
-		return exitFailed
-	}
-	return 0
-}

@@ -16,8 +16,9 @@ import (
 const connectTime = 10 * time.Second
 
 // tunnel answers a Connect, and passes bytes until both directions have ended.
-// The connection has no other call: its frames would be bytes of the tunnel.
-func (s *stream) tunnel(ctx context.Context, conn io.ReadWriter, call wire.Call) {
+// The connection has no other call: its frames would be bytes of the tunnel. in
+// is what comes from conn.
+func (s *stream) tunnel(ctx context.Context, in io.Reader, conn io.Writer, call wire.Call) {
 	s.calls.Wait()
 	var p wire.ConnectParams
 	if json.Unmarshal(call.Params, &p) != nil {
@@ -34,7 +35,7 @@ func (s *stream) tunnel(ctx context.Context, conn io.ReadWriter, call wire.Call)
 	}
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, _ = io.Copy(server, conn)
+		_, _ = io.Copy(server, in)
 		_ = server.CloseWrite()
 	})
 	both.Go(func() {

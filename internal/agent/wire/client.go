@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,7 @@ type Client struct {
 func NewClient(ctx context.Context, conn io.ReadWriteCloser) (*Client, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
-	in := frame.NewReader(conn)
+	in := frame.NewReader(bufio.NewReader(conn))
 	hello, err := readHello(in)
 	if err != nil {
 		conn.Close()

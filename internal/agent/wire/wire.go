@@ -1,6 +1,6 @@
 // Package wire is the protocol between the host and the guest agent.
 //
-// It runs over any byte stream: a pair of pipes, a relayed unix socket, vsock,
+// It runs over any byte stream: a pair of pipes, a unix socket, vsock,
 // a virtio serial port. When a stream opens, the agent speaks first and says
 // [Hello] with the protocol's version; a host that does not know that version
 // hangs up. Then the host makes calls, each a frame with an id, and the agent

@@ -225,9 +225,10 @@ func (m *machine) orEnded(err error) error {
 	return api.Errorf(api.KindInternal, "sandbox %s: %w", m.ID(), err)
 }
 
-// Dial implements runtime.Machine: it runs the agent's relay in the guest and
-// holds its stdin and stdout. They are pipes, never sockets, because a sandbox
-// with a host socket cannot be restored from a checkpoint.
+// Dial implements runtime.Machine: it runs the agent's relay in the guest, which
+// hands its stdin and stdout to the agent and ends. They are pipes, never
+// sockets, because a sandbox with a host socket cannot be restored from a
+// checkpoint.
 func (m *machine) Dial(context.Context) (net.Conn, error) {
 	guestIn, out, err := os.Pipe()
 	if err != nil {
