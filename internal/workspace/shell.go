@@ -111,6 +111,17 @@ func noShell(in *instance, shell string) *api.Error {
 		WithHint("see which there are: pyro workspace shell list %s; or open one: pyro workspace shell open %s", in.id, in.id)
 }
 
+// shellHint says of an error of the agent's about a shell what to do next.
+func shellHint(err error, in *instance, shell string) error {
+	switch api.KindOf(err) {
+	case api.KindConflict: // it has exited
+		return api.AsError(err).WithHint("see what it said: pyro workspace shell read %s %s --plain; or open another: pyro workspace shell open %s", in.id, shell, in.id)
+	case api.KindUsage: // the name of a signal
+		return api.AsError(err).WithHint("use for example --signal INT")
+	}
+	return err
+}
+
 // ReadShell returns output behind a cursor.
 func (m *Manager) ReadShell(ctx context.Context, req api.ReadShellRequest) (api.ShellOutput, error) {
 	if req.MaxChars > api.MaxOutput {
@@ -187,7 +198,7 @@ func (in *instance) readShell(ctx context.Context, l *life, hide *redact.Set, re
 		held, out.Truncated = end, false // there is nothing behind it that could be read now
 	}
 	if req.Plain {
-		err := in.plain(ctx, l, w, &out)
+		err := in.plain(ctx, l, w, terminal.Options{Cols: first.Cols, Rows: first.Rows}, &out)
 		out.Output = hide.Text(out.Output) // what control sequences had taken apart
 		return out, held, err
 	}
@@ -199,18 +210,9 @@ func (in *instance) readShell(ctx context.Context, l *life, hide *redact.Set, re
 	return out, held, nil
 }
 
-// plain gives output the form that it has on the shell's terminal.
-func (in *instance) plain(ctx context.Context, l *life, w *window, out *api.ShellOutput) error {
-	var shells wire.ShellListResult
-	if err := l.ask(ctx, wire.ShellList, nil, &shells); err != nil {
-		return err
-	}
-	var o terminal.Options
-	for _, s := range shells.Shells {
-		if s.ID == out.ShellID {
-			o.Cols, o.Rows = s.Cols, s.Rows
-		}
-	}
+// plain gives output the form that it has on the shell's terminal, of whose size
+// o tells.
+func (in *instance) plain(ctx context.Context, l *life, w *window, o terminal.Options, out *api.ShellOutput) error {
 	if n := min(out.Cursor, plainContext); n > 0 {
 		var before wire.ShellReadResult
 		if err := l.ask(ctx, wire.ShellRead, wire.ShellReadParams{ID: out.ShellID, Cursor: out.Cursor - n, Max: int(n)}, &before); err != nil {
@@ -234,17 +236,20 @@ func (m *Manager) WriteShell(ctx context.Context, req api.WriteShellRequest) (ap
 	}
 	res := api.ShellWritten{WorkspaceID: req.WorkspaceID, ShellID: req.ShellID}
 	err := m.withShell(req.WorkspaceID, req.ShellID, func(in *instance, l *life) error {
-		info, err := in.shellInfo(ctx, l, req.ShellID)
-		if err != nil {
+		if len(input) == 0 {
+			info, err := in.shellInfo(ctx, l, req.ShellID)
+			res.State, res.NextCursor = shellState(info.State), info.CursorEnd
 			return err
 		}
-		res.State, res.NextCursor = shellState(info.State), info.CursorEnd
 		defer l.touched()
 		for res.WrittenBytes < len(input) {
 			piece := input[res.WrittenBytes:min(len(input), res.WrittenBytes+wire.MaxData)]
 			var wrote wire.ShellWriteResult
 			if err := l.ask(ctx, wire.ShellWrite, wire.ShellWriteParams{ID: req.ShellID, Data: piece}, &wrote); err != nil {
-				return err
+				return shellHint(err, in, req.ShellID)
+			}
+			if res.WrittenBytes == 0 {
+				res.State, res.NextCursor = shellState(wrote.State), wrote.CursorEnd
 			}
 			res.WrittenBytes += min(max(0, wrote.Written), len(piece))
 			if wrote.Full || wrote.Written <= 0 {
@@ -290,7 +295,7 @@ func (m *Manager) shellCall(ctx context.Context, id, shell string, method wire.M
 		defer l.touched()
 		var info wire.ShellInfo
 		if err := l.ask(ctx, method, params, &info); err != nil {
-			return err
+			return shellHint(err, in, shell)
 		}
 		res = in.shell(info)
 		return nil

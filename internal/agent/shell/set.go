@@ -189,6 +189,7 @@ func (s *shell) read(cursor int64, limit int) (wire.ShellReadResult, error) {
 	return wire.ShellReadResult{
 		Cursor: chunk.Cursor, NextCursor: chunk.Next(), Dropped: chunk.Dropped, Data: chunk.Data,
 		State: info.State, ExitCode: info.ExitCode, CursorEnd: max(info.CursorEnd, chunk.Next()),
+		Cols: info.Cols, Rows: info.Rows,
 	}, err
 }
 

@@ -155,17 +155,20 @@ const fullTime = 3 * time.Second
 func (s *shell) write(data []byte) (wire.ShellWriteResult, error) {
 	s.input.Lock()
 	defer s.input.Unlock()
-	if s.hasExited() {
+	s.catchUp()
+	before := s.describe()
+	if before.State == wire.ShellExited {
 		return wire.ShellWriteResult{}, &wire.Error{Kind: wire.KindConflict, Message: fmt.Sprintf("shell %q has exited", s.id)}
 	}
 	if err := s.terminal.SetWriteDeadline(time.Now().Add(fullTime)); err != nil {
 		return wire.ShellWriteResult{}, err
 	}
 	n, err := s.terminal.Write(data)
+	result := wire.ShellWriteResult{Written: n, State: before.State, CursorEnd: before.CursorEnd}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return wire.ShellWriteResult{Written: n, Full: true}, nil
+		result.Full, err = true, nil
 	}
-	return wire.ShellWriteResult{Written: n}, err
+	return result, err
 }
 
 func (s *shell) resize(cols, rows int) error {

@@ -307,6 +307,27 @@ func TestCanceledRead(t *testing.T) {
 	<-done
 }
 
+// TestWriteTellsWhereItsOutputBegins: behind all that was written before, also if
+// nobody has read that.
+func TestWriteTellsWhereItsOutputBegins(t *testing.T) {
+	u := sh(t, "stty -echo; printf ready; while read x; do printf \"<$x>\"; done")
+	u.until("ready")
+	for cursor, word := int64(len("ready")), 1; word < 20; word++ {
+		r, err := u.set.Write(wire.ShellWriteParams{ID: u.id, Data: fmt.Appendln(nil, word)})
+		if err != nil || r.State != wire.ShellRunning || r.CursorEnd != cursor {
+			t.Fatalf("input %d: %+v, %v; want cursor %d", word, r, err, cursor)
+		}
+		want := fmt.Sprintf("<%d>", word)
+		for got := ""; len(got) < len(want); {
+			got = string(u.read(wire.ShellReadParams{Cursor: r.CursorEnd, WaitMS: wire.MaxWaitMS}).Data)
+			if !strings.HasPrefix(want, got) {
+				t.Fatalf("from cursor %d on it says %q, want %q", r.CursorEnd, got, want)
+			}
+		}
+		cursor += int64(len(want))
+	}
+}
+
 // TestInputIsFull: nobody reads, so that not all can be taken.
 func TestInputIsFull(t *testing.T) {
 	u := sh(t, "stty raw -echo; printf ready; sleep 1000")

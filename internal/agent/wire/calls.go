@@ -29,12 +29,15 @@ func (c *Client) ReadShell(ctx context.Context, p ShellReadParams) (ShellReadRes
 // the terminal takes no more, which is no error: see ShellWriteResult.
 func (c *Client) WriteShell(ctx context.Context, p ShellWriteParams) (ShellWriteResult, error) {
 	var total ShellWriteResult
-	for {
+	for first := true; ; first = false {
 		piece := ShellWriteParams{ID: p.ID, Data: p.Data[:min(len(p.Data), MaxData)]}
 		p.Data = p.Data[len(piece.Data):]
 		r, err := do[ShellWriteResult](ctx, c, ShellWrite, piece)
 		total.Written += min(max(r.Written, 0), len(piece.Data))
 		total.Full = r.Full
+		if first {
+			total.State, total.CursorEnd = r.State, r.CursorEnd
+		}
 		if err != nil || r.Full || len(p.Data) == 0 {
 			return total, err
 		}

@@ -98,6 +98,9 @@ type ShellReadResult struct {
 	State     string `json:"state"`
 	ExitCode  *int   `json:"exit_code,omitempty"`
 	CursorEnd int64  `json:"cursor_end"`
+	// Cols and Rows are the size of the terminal now.
+	Cols int `json:"cols"`
+	Rows int `json:"rows"`
 }
 
 // ShellWriteParams are input, at most MaxData bytes. [Client.WriteShell] cuts
@@ -113,6 +116,10 @@ type ShellWriteResult struct {
 	// Full says that the rest was not taken: the terminal's input was full for
 	// some seconds because nothing in the shell reads it.
 	Full bool `json:"full,omitempty"`
+	// State and CursorEnd are those of the moment before the input: what it
+	// brings about is behind CursorEnd.
+	State     string `json:"state"`
+	CursorEnd int64  `json:"cursor_end"`
 }
 
 // ShellResizeParams are a new size in characters, 1 to 65535 each.
