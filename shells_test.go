@@ -66,7 +66,7 @@ func testManyProcesses(t *testing.T, h *harness) {
 		t.Errorf("started at\n%v\nand afterwards at\n%v", before, after)
 	}
 	for _, id := range m.shells { // they take input as before
-		m.ok("workspace", "shell", "write", m.id, id, "--no-newline", "--input", "\x03")
+		m.interrupt(id)
 		m.ok("workspace", "shell", "write", m.id, id, "--input", `echo "li""stens"`)
 		m.until("shell "+id, func() bool { return strings.Contains(m.output(id), "listens\r\n") })
 	}
@@ -74,6 +74,20 @@ func testManyProcesses(t *testing.T, h *harness) {
 	if left := m.started(); len(left) > 0 {
 		t.Errorf("after a reset there are %v", left)
 	}
+}
+
+// interrupt types Ctrl-C until the shell waits for a command. Once is not always
+// enough: what ends a command of a loop in the moment in which it has ended by
+// itself does not end the loop.
+func (m *many) interrupt(shell string) {
+	m.Helper()
+	m.until("the prompt of shell "+shell, func() bool {
+		if strings.HasSuffix(m.output(shell), "# ") {
+			return true
+		}
+		m.ok("workspace", "shell", "write", m.id, shell, "--no-newline", "--input", "\x03")
+		return false
+	})
 }
 
 // started says when each was started; all must run.
