@@ -74,6 +74,7 @@ type FileContent struct {
 	Encoding    string    `json:"encoding" doc:"utf-8, or base64 if the bytes are not text"`
 	Truncated   bool      `json:"truncated" doc:"the file has more behind content"`
 	SHA256      string    `json:"sha256,omitempty" doc:"hash of the file, if content is all of it: what expected_sha256 of a write compares"`
+	Redacted    bool      `json:"redacted,omitempty" doc:"content shows a secret of the workspace as [REDACTED]: writing it back would lose the secret"`
 	Content     string    `json:"content" doc:"the bytes, in the encoding"`
 }
 

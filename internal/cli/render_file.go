@@ -47,6 +47,9 @@ func (a *app) renderFile(op *api.Operation, c *api.FileContent) error {
 	if _, err := a.Stdout.Write(content); err != nil {
 		return outputError(err)
 	}
+	if c.Redacted {
+		fmt.Fprintln(a.Stderr, "warning: content: it shows secrets of the workspace as [REDACTED]; writing it back would lose them. Export the file as it is: pyro workspace export")
+	}
 	sum := ""
 	if c.SHA256 != "" {
 		sum = " sha256=" + c.SHA256

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -15,6 +16,7 @@ import (
 	"pyro/internal/agent/unpack"
 	"pyro/internal/agent/unpack/feed"
 	"pyro/internal/agent/wire"
+	"pyro/internal/redact"
 )
 
 // withFiles begins an operation on files. A stopped workspace is started. An agent
@@ -194,15 +196,70 @@ func (in *instance) readFile(ctx context.Context, l *life, req api.ReadFileReque
 			break
 		}
 	}
-	return in.content(first.File, data, begin, end, req.MaxBytes), nil
+	c, kept := in.content(first.File, data, begin, end, req.MaxBytes)
+	return c, in.hideContent(ctx, l, req.Path, kept, &c)
 }
 
-// content makes the answer of bytes that begin at an offset of a file.
-func (in *instance) content(f wire.File, data []byte, begin int64, end bool, most int) api.FileContent {
+// hideContent takes the secrets out of kept, which is what c is about. Secrets that
+// the part cuts in two count too.
+func (in *instance) hideContent(ctx context.Context, l *life, path string, kept []byte, c *api.FileContent) error {
+	hide, err := in.hidden()
+	if err != nil {
+		*c = api.FileContent{}
+		return err
+	}
+	if hide == nil {
+		return nil
+	}
+	reach := int64(hide.Longest() - 1)
+	from := max(c.Offset-reach, 0)
+	before, err := in.piece(ctx, l, path, from, c.Offset-from)
+	if err != nil {
+		return err
+	}
+	after, err := in.piece(ctx, l, path, c.NextOffset, reach)
+	if err != nil {
+		return err
+	}
+	text := slices.Concat(before, kept, after)
+	spans, _ := findAll(hide, text, from > 0)
+	shown := redact.Replace(text, spans, len(before), len(before)+len(kept))
+	if bytes.Equal(shown, kept) {
+		return nil
+	}
+	c.Redacted, c.SHA256, c.Content = true, "", string(shown)
+	if c.Encoding == string(api.Base64) {
+		c.Content = base64.StdEncoding.EncodeToString(shown)
+	}
+	return nil
+}
+
+// piece reads n bytes of a file from an offset on, less at its end.
+func (in *instance) piece(ctx context.Context, l *life, path string, offset, n int64) ([]byte, error) {
+	var data []byte
+	for int64(len(data)) < n {
+		params := wire.FileReadParams{Path: []byte(path), Offset: offset + int64(len(data)), Max: int(min(n-int64(len(data)), wire.MaxData))}
+		var res wire.FileReadResult
+		if err := l.ask(ctx, wire.FileRead, params, &res); err != nil {
+			return nil, fileError(in, err)
+		}
+		if len(res.Data) > params.Max {
+			return nil, api.Errorf(api.KindInternal, "the guest agent of %s answers more than it was asked for", in.what())
+		}
+		if data = append(data, res.Data...); res.End || len(res.Data) == 0 {
+			break
+		}
+	}
+	return data, nil
+}
+
+// content makes the answer of bytes that begin at an offset of a file, and returns
+// those of them that it holds.
+func (in *instance) content(f wire.File, data []byte, begin int64, end bool, most int) (_ api.FileContent, kept []byte) {
 	c := api.FileContent{
 		WorkspaceID: in.id, Path: filePath(f.Path), Size: max(f.Size, 0), Mode: octal(f.Mode), ModifiedAt: fileTime(f.MTime), Offset: begin,
 	}
-	kept := data
+	kept = data
 	if !end {
 		kept = wholeRunes(data)
 	}
@@ -218,7 +275,7 @@ func (in *instance) content(f wire.File, data []byte, begin int64, end bool, mos
 	if begin == 0 && !c.Truncated {
 		c.SHA256 = feed.Sum(kept)
 	}
-	return c
+	return c, kept
 }
 
 // wholeRunes leaves out the beginning of a character at the end, but never

@@ -35,7 +35,7 @@ def arguments(command: Command | None) -> list[str] | None:
 
 def host_path(path: HostPath | None, *words: str) -> str | None:
     """Return the path as the background process, whose working folder is another one, can use it. A word stays."""
-    return path if path is None or path in words else os.path.abspath(os.fspath(path))  # type: ignore[return-value]
+    return path if path is None or path in words else os.path.abspath(os.fspath(path))
 
 
 def encode(request: Mapping[str, object]) -> bytes:

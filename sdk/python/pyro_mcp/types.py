@@ -359,6 +359,8 @@ class FileContent(_FileContentRequired, total=False):
 
     #: hash of the file, if content is all of it: what expected_sha256 of a write compares
     sha256: str
+    #: content shows a secret of the workspace as [REDACTED]: writing it back would lose the secret
+    redacted: bool
 
 
 class _FileEntryRequired(TypedDict):
