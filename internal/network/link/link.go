@@ -46,9 +46,12 @@ var ResolvConf = fmt.Sprintf("# Written by pyro: the sandbox's network asks this
 // room is lost, and TCP slows down.
 const buffer = 4 << 20
 
-// Pair returns the two ends of a new link. Each message is a frame.
+// Pair returns the two ends of a new link. Each message is a frame. The ends
+// are datagram sockets, because those know no end of a stream: a sandbox whose
+// gateway is gone waits for frames that do not come. With one that tells it, it
+// can read that end over and over, and then never lets go of its card.
 func Pair() (gateway, guest *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket pair for a network link: %w", err)
 	}

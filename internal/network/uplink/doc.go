@@ -8,10 +8,9 @@
 // # Life
 //
 // Start starts it with the gateway's end of the link; whoever has the sandbox
-// gives the other end to the guest. It ends by itself when the guest's end is
-// closed, which the kernel does when the sandbox is gone, however it went. When
-// it is killed, another can be started on the same end of the link: the guest's
-// network card stays, its connections are reset.
+// gives the other end to the guest. It ends by itself when the sandbox's process
+// does, however that went. When it is killed, another can be started on the same
+// end of the link: the guest's network card stays, its connections are reset.
 //
 // Its command line has the folder of the machine, by which it is found.
 package uplink

@@ -25,7 +25,7 @@ func IsReexec() bool { return filepath.Base(os.Args[0]) == Name }
 // memoryAim is what the collector tries to keep an uplink within.
 const memoryAim = 192 << 20
 
-// ReexecMain is main for such a process. It returns when the guest is gone.
+// ReexecMain is main for such a process. It returns when the sandbox is gone.
 func ReexecMain() {
 	debug.SetMemoryLimit(memoryAim)
 	if err := run(); err != nil {
@@ -39,7 +39,7 @@ func run() error {
 	if err := json.NewDecoder(io.LimitReader(os.Stdin, maxConfig)).Decode(&c); err != nil {
 		return fmt.Errorf("its settings cannot be read: %w", err)
 	}
-	keep := linkFD
+	keep := sandboxFD
 	if c.HasLog {
 		keep = logFD + len(refusals.Files{}) - 1
 	}
@@ -61,7 +61,7 @@ func run() error {
 	defer g.Close()
 	fmt.Fprint(os.Stdout, serving)
 	detachStdio()
-	return waitForHangup(linkFD)
+	return waitForEnd(sandboxFD)
 }
 
 // maxConfig bounds the settings.
@@ -112,10 +112,10 @@ func detachStdio() {
 	}
 }
 
-// waitForHangup returns when the other end of a socket is closed.
-func waitForHangup(fd int) error {
+// waitForEnd returns when the process of a pidfd has ended, pidfd_open(2).
+func waitForEnd(pidfd int) error {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}, -1)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, -1)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:

@@ -29,6 +29,9 @@ type Command struct {
 	Nobody bool
 	// Link is the gateway's end of the link. Required; the caller keeps it.
 	Link *os.File
+	// Sandbox is a pidfd of the process with whose end the uplink ends. Required;
+	// the caller keeps it.
+	Sandbox *os.File
 	// Log gets what is refused. Optional; the caller keeps it.
 	Log *refusals.Files
 	// Policy is what the guest may reach. Required.
@@ -43,8 +46,9 @@ const nobody = 65534
 // Descriptors of an uplink beside its standard streams. It reads its config from
 // stdin and writes what keeps it from serving, or nothing, to stdout.
 const (
-	linkFD = 3
-	logFD  = 4 // and the next one
+	linkFD    = 3
+	sandboxFD = 4
+	logFD     = 5 // and the next one
 )
 
 // config is what an uplink reads from its stdin.
@@ -79,7 +83,7 @@ func (c Command) Start() (*Starting, error) {
 	defer tell.Close()
 	cmd := &exec.Cmd{
 		Path: c.Executable, Args: []string{Name, "--machine=" + c.Machine}, Env: []string{}, Dir: "/",
-		Stdin: read, Stdout: tell, ExtraFiles: []*os.File{c.Link},
+		Stdin: read, Stdout: tell, ExtraFiles: []*os.File{c.Link, c.Sandbox},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	if c.Log != nil {

@@ -53,14 +53,6 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err != nil {
 		return nil, api.Errorf(api.KindInternal, "sandbox %s: %w", s.ID, err)
 	}
-	var first *firstUplink
-	if s.Network != nil {
-		if first, err = d.firstUplink(s); err != nil {
-			return nil, err
-		}
-		undo.Add(first.discard)
-		rec.Uplink = first.process
-	}
 	d.spawning.RLock()
 	c, err := container.New(conf, container.Args{ID: s.ID, Spec: spec, BundleDir: d.bundle(rec), PassFiles: control.guestFiles(), FSRestoreImagePath: s.Disk})
 	d.spawning.RUnlock()
@@ -68,8 +60,19 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err != nil {
 		return nil, d.createError(s, err)
 	}
-	if err := d.recordProcesses(c, &rec); err != nil {
+	if err := identifyProcesses(c, &rec); err != nil {
 		return nil, err
+	}
+	var first *firstUplink
+	if s.Network != nil {
+		if first, err = d.firstUplink(rec); err != nil {
+			return nil, err
+		}
+		undo.Add(first.discard)
+		rec.Uplink = first.process
+	}
+	if err := writeRecord(d.machineDir(s.ID), rec); err != nil {
+		return nil, storageError("sandbox "+s.ID, err)
 	}
 	if !d.rootless {
 		limitHostMemory(s, d.log, rec.Sandbox.PID, rec.Gofer.PID)
@@ -102,7 +105,7 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	return m, nil
 }
 
-func (d *Driver) recordProcesses(c *container.Container, rec *record) error {
+func identifyProcesses(c *container.Container, rec *record) error {
 	var err error
 	if rec.Sandbox, err = hostprocess.Identify(c.Sandbox.Pid.Load()); err != nil {
 		return api.Errorf(api.KindSandboxDied, "sandbox %s ended while it was made: %w", rec.Spec.ID, err)
@@ -111,9 +114,6 @@ func (d *Driver) recordProcesses(c *container.Container, rec *record) error {
 		if rec.Gofer, err = hostprocess.Identify(pid); err != nil {
 			return api.Errorf(api.KindSandboxDied, "gofer of sandbox %s ended while it was made: %w", rec.Spec.ID, err)
 		}
-	}
-	if err := writeRecord(d.machineDir(rec.Spec.ID), *rec); err != nil {
-		return storageError("sandbox "+rec.Spec.ID, err)
 	}
 	return nil
 }

@@ -72,11 +72,18 @@ func (m *machine) NetworkUp() bool {
 	return m.net.uplink.PID != 0 && m.net.uplink.Lives()
 }
 
-// startUplink starts the process at the gateway's end of a link.
-func (d *Driver) startUplink(s runtime.Spec, gateway *os.File) (*uplink.Starting, hostprocess.Process, error) {
+// startUplink starts the process at the gateway's end of a sandbox's link.
+func (d *Driver) startUplink(rec record, gateway *os.File) (*uplink.Starting, hostprocess.Process, error) {
+	s := rec.Spec
+	fd, err := rec.Sandbox.Open()
+	if err != nil {
+		return nil, hostprocess.Process{}, api.Errorf(api.KindSandboxDied, "sandbox %s has ended", s.ID)
+	}
+	process := os.NewFile(uintptr(fd), "pidfd")
+	defer process.Close()
 	c := uplink.Command{
 		Executable: specutils.ExePath, Machine: d.machineDir(s.ID), Nobody: !d.rootless,
-		Link: gateway, Policy: s.Network.Policy, Hostname: cmp.Or(s.Hostname, s.ID),
+		Link: gateway, Sandbox: process, Policy: s.Network.Policy, Hostname: cmp.Or(s.Hostname, s.ID),
 	}
 	if s.Network.Refusals != "" {
 		log, err := refusals.OpenFiles(s.Network.Refusals)
@@ -90,27 +97,27 @@ func (d *Driver) startUplink(s runtime.Spec, gateway *os.File) (*uplink.Starting
 	if err != nil {
 		return nil, hostprocess.Process{}, api.Errorf(api.KindUnavailable, "sandbox %s: network: %w", s.ID, err)
 	}
-	process, err := hostprocess.Identify(starting.PID)
+	started, err := hostprocess.Identify(starting.PID)
 	if err != nil {
-		process.Collect()
+		started.Collect()
 		return nil, hostprocess.Process{}, api.Errorf(api.KindUnavailable, "sandbox %s: network: the uplink ended at once: %w", s.ID, err)
 	}
-	return starting, process, nil
+	return starting, started, nil
 }
 
-// firstUplink is a new machine's link, whose uplink starts while the sandbox does.
+// firstUplink is a new machine's link, whose uplink starts while the guest does.
 type firstUplink struct {
 	gateway, guest *os.File
 	process        hostprocess.Process
 	starting       *uplink.Starting
 }
 
-func (d *Driver) firstUplink(s runtime.Spec) (*firstUplink, error) {
+func (d *Driver) firstUplink(rec record) (*firstUplink, error) {
 	gateway, guest, err := link.Pair()
 	if err != nil {
-		return nil, api.Errorf(api.KindUnavailable, "sandbox %s: %w", s.ID, err)
+		return nil, api.Errorf(api.KindUnavailable, "sandbox %s: %w", rec.Spec.ID, err)
 	}
-	starting, process, err := d.startUplink(s, gateway)
+	starting, process, err := d.startUplink(rec, gateway)
 	if err != nil {
 		gateway.Close()
 		guest.Close()
@@ -283,9 +290,11 @@ func (m *machine) replaceUplink() error {
 		gateway.Close()
 		return err
 	}
-	err = m.replug(ctx, starting, guest)
-	if err != nil {
-		gateway.Close() // the uplink ends as the guest's end is closed
+	if err := m.replug(ctx, starting, guest); err != nil {
+		gateway.Close()
+		m.net.mu.Lock()
+		defer m.net.mu.Unlock()
+		_ = m.net.uplink.Kill(killTimeout) // it serves a link that nobody has
 		return err
 	}
 	m.net.mu.Lock()
@@ -310,7 +319,7 @@ func (m *machine) replug(ctx context.Context, starting *uplink.Starting, guest *
 
 // startNext starts an uplink and records it.
 func (m *machine) startNext(gateway *os.File) (*uplink.Starting, error) {
-	starting, process, err := m.driver.startUplink(m.rec.Spec, gateway)
+	starting, process, err := m.driver.startUplink(m.rec, gateway)
 	if err != nil {
 		return nil, err
 	}

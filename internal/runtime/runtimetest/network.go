@@ -191,7 +191,12 @@ func testAdoptedNetwork(t *testing.T, w *world) {
 	}
 	w.assertIdle(t, adopted)
 
-	// The network dies while nobody looks.
+	// The network dies while nobody looks, in the middle of traffic.
+	traffic := `while :; do exec 3<>/dev/tcp/` + host(port).Addr().String() + fmt.Sprintf("/%d && read <&3; done", port)
+	if _, err := adopted.Start(t.Context(), runtime.Command{Argv: []string{"bash", "-c", traffic}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is traffic", func() bool { return visit(t, adopted, host(port)) == "welcome" })
 	adopted.Close()
 	for _, pid := range uplinks(t, spec.ID) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
