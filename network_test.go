@@ -61,12 +61,7 @@ func enterWorld(t *testing.T) {
 	stop := exec.Command(program(t), "daemon", "stop", "--force")
 	stop.Env = pull.Env
 	defer stop.Run()
-	client := filepath.Join(h.dir, "netclient")
-	build := exec.Command("go", "build", "-trimpath", "-o", client, "./testdata/netclient")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	makeClient(t, filepath.Join(h.dir, "netclient"))
 	self := exec.Command("/proc/self/exe", "-test.run=^TestNetworkPolicy$", "-test.v")
 	self.Env = append(os.Environ(), inWorld+"="+h.dir, "PYRO_TEST_CACHE_DIR="+h.cache, "PYRO_BIN="+program(t))
 	self.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
@@ -79,6 +74,29 @@ func enterWorld(t *testing.T) {
 	t.Logf("%s", out)
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// makeClient builds the client, or takes the one that PYRO_TEST_NETCLIENT names.
+func makeClient(t *testing.T, path string) {
+	t.Helper()
+	if built := os.Getenv("PYRO_TEST_NETCLIENT"); built != "" {
+		b, err := os.ReadFile(built)
+		if err == nil {
+			err = os.WriteFile(path, b, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("needs go to build what runs in the sandbox, or PYRO_TEST_NETCLIENT with testdata/netclient as a static program")
+	}
+	build := exec.Command("go", "build", "-trimpath", "-o", path, "./testdata/netclient")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 
