@@ -101,6 +101,10 @@ bench-workspaces: build bench-program $(TOOLS)/runsc ## Compare workspaces with 
 bench-shells: build bench-program $(TOOLS)/runsc ## Compare shells with raw runsc, likewise (3 minutes)
 	$(BENCH_RUN) -shells $(BENCHARGS)
 
+.PHONY: bench-network
+bench-network: build bench-program $(TOOLS)/runsc ## Compare the network with raw runsc over slirp4netns, likewise (3 minutes)
+	$(BENCH_RUN) -network $(BENCHARGS)
+
 .PHONY: bench-environments
 bench-environments: build bench-program ## Compare cold builds of the environments with mmdebstrap, likewise
 	$(BENCH_RUN) -environments $(BENCHARGS)

@@ -10,6 +10,7 @@
 //	make bench                 gVisor's own runsc, bubblewrap, plain processes
 //	make bench-workspaces      the same, git and tar, with what lives in workspaces
 //	make bench-shells          gVisor's own runsc, at a terminal
+//	make bench-network         the same and slirp4netns, with traffic
 //	make bench-environments    mmdebstrap; takes minutes
 //	make bench-microvms        gVisor, with microVMs in the place of pyro
 //
@@ -51,6 +52,7 @@ var (
 	compareFlag = flag.Bool("compare", false, "run the comparisons instead of tests and benchmarks")
 	spacesFlag  = flag.Bool("workspaces", false, "run the comparisons of workspaces instead")
 	shellsFlag  = flag.Bool("shells", false, "run the comparisons of shells instead")
+	netFlag     = flag.Bool("network", false, "run the comparisons of networks instead")
 	buildFlag   = flag.Bool("environments", false, "run the comparison of environment builds instead")
 	microFlag   = flag.Bool("microvms", false, "run the comparison of microVMs with gVisor instead")
 	docFlag     = flag.String("doc", "", "document whose tables are replaced; \"\" only prints them")
@@ -72,6 +74,8 @@ func TestMain(m *testing.M) {
 			done <- report(runWorkspaces(ctx))
 		case *shellsFlag:
 			done <- report(runShells(ctx))
+		case *netFlag:
+			done <- report(runNetwork(ctx))
 		case *buildFlag:
 			done <- report(runBuilds(ctx))
 		case *microFlag:
