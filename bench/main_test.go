@@ -46,6 +46,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pyro/internal/runtime/gvisor"
 )
 
 var (
@@ -61,6 +63,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	gvisor.HoldMainThread()
 	flag.Parse()
 	flush := ownStdio()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -10,12 +10,14 @@ import (
 	"pyro/internal/cli"
 	"pyro/internal/daemon"
 	"pyro/internal/paths"
+	"pyro/internal/runtime/gvisor"
 )
 
 func main() {
 	if reexec() {
 		return
 	}
+	gvisor.HoldMainThread()
 	os.Exit(cli.Main(os.Args[1:], cli.Program{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		RunDaemon: runDaemon,

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"pyro/internal/runtime"
@@ -29,10 +30,26 @@ func TestConformance(t *testing.T) {
 			if err := d.Close(); err != nil {
 				t.Error(err)
 			}
+			assertOneNetwork(t)
 		})
 		return d
 	}
 	runtimetest.Run(t, newDriver, runtimetest.Options{Image: image(t, bin)})
+}
+
+// assertOneNetwork checks that no thread was left in another network namespace.
+func assertOneNetwork(t *testing.T) {
+	t.Helper()
+	want, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, _ := filepath.Glob("/proc/self/task/*/ns/net")
+	for _, thread := range threads {
+		if got, err := os.Readlink(thread); err == nil && got != want {
+			t.Errorf("%s is %s, want %s", thread, got, want)
+		}
+	}
 }
 
 // image pulls debian:12-base with the pyro under test and returns its image.

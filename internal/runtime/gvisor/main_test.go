@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"pyro/internal/runtime/gvisor"
 )
 
 // inNamespace marks the run of the tests that TestMain has put into a user
@@ -16,6 +18,7 @@ const inNamespace = "PYRO_TEST_IN_NAMESPACE"
 // TestMain gives a plain user's tests the user and mount namespace in which
 // their background process would live: the driver needs to be root in one.
 func TestMain(m *testing.M) {
+	gvisor.HoldMainThread()
 	if os.Geteuid() == 0 || os.Getenv(inNamespace) != "" {
 		os.Exit(m.Run())
 	}
