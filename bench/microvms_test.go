@@ -62,8 +62,8 @@ func microVMContest(ctx context.Context) (*contest, error) {
 	for _, r := range []row{
 		{what: "make a machine, until its agent answers", figure: figureStart, unit: duration},
 		{what: "run `true` in it, median of 20", figure: figureExec, unit: duration},
-		{what: "take a command's output", figure: figureOutput, unit: rate},
-		{what: "give a command its input", figure: figureInput, unit: rate},
+		{what: "take a command's output", figure: figureOutput, unit: speed},
+		{what: "give a command its input", figure: figureInput, unit: speed},
 		{what: "memory of an idle one, PSS of its processes", figure: figureMemory, unit: megabytes},
 	} {
 		r.pyro, r.other = ours, other
@@ -72,7 +72,7 @@ func microVMContest(ctx context.Context) (*contest, error) {
 	return c, nil
 }
 
-func rate(v float64) string { return fmt.Sprintf("%.0f MB/s", v/1e6) }
+func speed(v float64) string { return fmt.Sprintf("%.0f MB/s", v/1e6) }
 
 // machinesFolder is where the lab has its microVMs.
 const machinesFolder = "microvms"

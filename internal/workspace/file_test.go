@@ -129,8 +129,8 @@ func TestContent(t *testing.T) {
 		{"a\x00b", true, 100, api.Base64, 3, false, true},
 		{"a\x00bcdefg", true, 8, api.Base64, 6, true, false},
 	} {
-		c := in.content(wire.File{}, []byte(test.data), 0, test.end, test.most)
-		if c.Encoding != string(test.encoding) || c.NextOffset != test.next || c.Truncated != test.cut || (c.SHA256 != "") != test.sum {
+		c, kept := in.content(wire.File{}, []byte(test.data), 0, test.end, test.most)
+		if c.Encoding != string(test.encoding) || c.NextOffset != test.next || c.Truncated != test.cut || (c.SHA256 != "") != test.sum || int64(len(kept)) != test.next {
 			t.Errorf("%q: %+v", test.data, c)
 		}
 	}
