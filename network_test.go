@@ -44,6 +44,7 @@ func TestNetworkPolicy(t *testing.T) {
 	t.Run("allowlist", w.allowlist)
 	t.Run("egress", w.egress)
 	t.Run("traffic", w.traffic)
+	t.Run("tools", w.tools)
 }
 
 // enterWorld installs the environment, which needs the real network, and runs
@@ -53,14 +54,17 @@ func enterWorld(t *testing.T) {
 		t.Skip("needs ip, of iproute2, to set up a network namespace")
 	}
 	h := newHarness(t)
-	pull := exec.Command(program(t), "env", "pull", "debian:12")
-	pull.Env = append(os.Environ(), "PYRO_STATE_DIR="+filepath.Join(h.dir, "s"), "PYRO_CACHE_DIR="+h.cache, "PYRO_CONFIG_DIR="+filepath.Join(h.dir, "c"))
-	if out, err := pull.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	environ := append(os.Environ(), "PYRO_STATE_DIR="+filepath.Join(h.dir, "s"), "PYRO_CACHE_DIR="+h.cache, "PYRO_CONFIG_DIR="+filepath.Join(h.dir, "c"))
 	stop := exec.Command(program(t), "daemon", "stop", "--force")
-	stop.Env = pull.Env
+	stop.Env = environ
 	defer stop.Run()
+	for _, environment := range []string{"debian:12", "debian:12-build"} {
+		pull := exec.Command(program(t), "env", "pull", environment)
+		pull.Env = environ
+		if out, err := pull.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
 	makeClient(t, filepath.Join(h.dir, "netclient"))
 	self := exec.Command("/proc/self/exe", "-test.run=^TestNetworkPolicy$", "-test.v")
 	self.Env = append(os.Environ(), inWorld+"="+h.dir, "PYRO_TEST_CACHE_DIR="+h.cache, "PYRO_BIN="+program(t))
@@ -112,7 +116,9 @@ type web struct {
 // hosts are the names of this internet.
 var hosts = map[string][]string{
 	"open.example.": {"93.184.216.10", "2606:2800::10"}, "closed.example.": {"93.184.216.10"}, "other.example.": {"93.184.216.20"},
-	"private.example.": {"10.1.0.7"}, "loopback.example.": {"127.0.0.1"}, "metadata.example.": {"169.254.169.254"},
+	"private.example.": {"10.1.0.7"}, "loopback.example.": {"127.0.0.1"},
+	"git.example.": {"93.184.216.30"}, "pypi.example.": {"93.184.216.31"},
+	"metadata.example.": {"169.254.169.254"},
 }
 
 func newWeb(t *testing.T) *web {
@@ -319,7 +325,12 @@ func (w *web) pyro(t *testing.T, args ...string) []byte {
 
 // workspace makes one with the client inside.
 func (w *web) workspace(t *testing.T, args ...string) string {
-	seed := t.TempDir()
+	return w.workspaceOf(t, "debian:12", t.TempDir(), args...)
+}
+
+// workspaceOf makes one of an environment, with the client and a folder inside.
+func (w *web) workspaceOf(t *testing.T, environment, seed string, args ...string) string {
+	t.Helper()
 	client, err := os.ReadFile(filepath.Join(w.dir, "netclient"))
 	if err != nil {
 		t.Fatal(err)
@@ -332,7 +343,7 @@ func (w *web) workspace(t *testing.T, args ...string) string {
 	var ws struct {
 		WorkspaceID string `json:"workspace_id"`
 	}
-	out := w.pyro(t, append([]string{"workspace", "create", "debian:12", "--seed-path", seed, "--json"}, args...)...)
+	out := w.pyro(t, append([]string{"workspace", "create", environment, "--seed-path", seed, "--json"}, args...)...)
 	if err := json.Unmarshal(out, &ws); err != nil {
 		t.Fatal(err)
 	}
