@@ -57,6 +57,9 @@ func (d *Drivers) Wanted(ctx context.Context, want api.Runtime, network bool) (r
 	if err := context.Cause(ctx); err != nil {
 		return nil, CanceledOr(ctx, err)
 	}
+	if want == api.RuntimeAuto && network {
+		return nil, api.Errorf(api.KindUnsupported, "no runtime that suits this host can give a network").WithHint("see what there is: pyro doctor")
+	}
 	return nil, api.Errorf(api.KindUnsupported, "runtime %s is not part of this version", want).WithHint("run with --runtime gvisor")
 }
 

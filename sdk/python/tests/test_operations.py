@@ -141,6 +141,18 @@ class Operations(Folders):
                     self.fails("usage", pyro.create_workspace, ENVIRONMENT, seed_path=seed_path, seed_files=files)
         self.assertEqual(json.loads(self.cli("workspace", "list", "--json")), {"workspaces": []})
 
+    def test_network(self) -> None:
+        pyro = self.pyro()
+        with pyro.workspace(ENVIRONMENT, network_policy="allowlist") as created:
+            id = created["workspace_id"]
+            pyro.exec_workspace(id, command=["perl", "-MSocket", "-e", 'gethostbyname("refused.example")'])
+            log = pyro.log_network(id)
+            self.assertEqual(log["policy"], "allowlist")
+            self.assertIn(("dns", "refused.example"), [(r["protocol"], r.get("name")) for r in log["refused"]])
+            self.assertIn("refused.example", pyro.suggest_network(id)["policy"])
+        with pyro.workspace(ENVIRONMENT) as created:
+            self.assertEqual(pyro.log_network(created["workspace_id"])["policy"], "off")
+
     def test_files(self) -> None:
         pyro = self.pyro()
         id = pyro.create_workspace(ENVIRONMENT, name="python-files", labels={"suite": "files"})["workspace_id"]
