@@ -62,6 +62,7 @@ package pyro_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,12 +97,13 @@ func TestScripts(t *testing.T) {
 // listed are about what no runtime has a part in, or about gVisor itself, or, as
 // workspace_ttl, give a life that is shorter than an emulated start, or, as
 // workspace_damage, damage files that only gVisor writes; what they say
-// of limits and isolation the suite of the drivers says of both.
+// of limits and isolation the suite of the drivers says of both. True are those
+// that run without root as well.
 var onVM = map[string]bool{
-	"run_exit": true, "run_stdin": true, "run_output": true, "vm": true, "vm_kernel": true,
-	"shell": true, "service": true,
-	"workspace_exec": true, "workspace_logs": true, "workspace_seed": true, "workspace_push": true, "workspace_diff": true,
-	"workspace_snapshots": true, "workspace_reset": true, "workspace_export": true, "workspace_durability": true,
+	"run_exit": true, "run_stdin": false, "run_output": false, "vm": false, "vm_kernel": true,
+	"shell": false, "service": false,
+	"workspace_exec": true, "workspace_logs": false, "workspace_seed": false, "workspace_push": false, "workspace_diff": false,
+	"workspace_snapshots": true, "workspace_reset": false, "workspace_export": false, "workspace_durability": false,
 	"workspace_walkthrough": true,
 }
 
@@ -116,10 +118,15 @@ func TestScriptsOnVM(t *testing.T) {
 		t.Skip("pyro doctor says that microVMs do not run here; they need QEMU: apt-get install --no-install-recommends qemu-system-x86")
 	}
 	var files []string
-	for name := range onVM {
+	for _, name := range slices.Sorted(maps.Keys(onVM)) {
+		if os.Geteuid() != 0 && !onVM[name] && os.Getenv("PYRO_TEST_ALL") == "" {
+			t.Run(name, func(t *testing.T) {
+				t.Skip("root's run has it; the microVMs of a plain user differ in how QEMU is started, which others show: PYRO_TEST_ALL=1 runs it too")
+			})
+			continue
+		}
 		files = append(files, filepath.Join("testdata", "script", name+".txtar"))
 	}
-	slices.Sort(files)
 	t.Setenv("GOTMPDIR", h.dir)
 	testscript.Run(t, testscript.Params{
 		Files: files, Setup: h.setup, Condition: h.condition, Cmds: h.commands(), RequireUniqueNames: true,
