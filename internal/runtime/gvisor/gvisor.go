@@ -223,7 +223,9 @@ func (d *Driver) config(debugDir string) (*config.Config, error) {
 		"--log=/dev/null",
 	}
 	if d.rootless {
-		args = append(args, "--rootless")
+		// Each gofer gets a namespace of its own: runsc cannot leave a shared one that it
+		// has joined without root, and would give up a thread for every sandbox.
+		args = append(args, "--rootless", "--gofer-network-namespace=new")
 	}
 	if debugDir != "" {
 		args = append(args, "--debug", "--debug-log="+debugDir+"/")

@@ -1,0 +1,13 @@
+package qemu_test
+
+import (
+	"testing"
+
+	"pyro/internal/runtime/gvisor"
+	"pyro/internal/runtime/runtimetest"
+)
+
+func TestMain(m *testing.M) {
+	gvisor.HoldMainThread() // sandboxes of gVisor take part in TestCrossing
+	runtimetest.Main(m)
+}
