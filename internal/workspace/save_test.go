@@ -19,6 +19,9 @@ func TestAutosave(t *testing.T) {
 		if n := len(w.machine(id).saved()); n != 0 {
 			t.Errorf("%d saves of a workspace that did nothing", n)
 		}
+		// Not at the moment of a look, which could see the command halfway and
+		// save, and then again at its end.
+		time.Sleep(idleInterval / 5)
 		w.exec(id, "write", "a", "1")
 		time.Sleep(saveInterval)
 		synctest.Wait()
