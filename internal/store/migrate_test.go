@@ -9,55 +9,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// releasedVMs is what files have had from the first version on, with a VM.
+const releasedVMs = `CREATE TABLE schema (
+		version    INTEGER PRIMARY KEY,
+		applied_at INTEGER NOT NULL
+	) STRICT;
+	CREATE TABLE vms (
+		id                TEXT PRIMARY KEY,
+		environment       TEXT NOT NULL,
+		image_digest      TEXT NOT NULL,
+		driver            TEXT NOT NULL,
+		state             TEXT NOT NULL,
+		ephemeral         INTEGER NOT NULL,
+		allow_host_compat INTEGER NOT NULL,
+		vcpu_count        INTEGER NOT NULL,
+		mem_mib           INTEGER NOT NULL,
+		disk_mib          INTEGER NOT NULL,
+		pid_limit         INTEGER NOT NULL,
+		ttl_seconds       INTEGER NOT NULL,
+		network           INTEGER NOT NULL,
+		created_at        INTEGER NOT NULL,
+		expires_at        INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID;
+	INSERT INTO vms VALUES ('vm-000000000001', 'debian:12', '', 'gvisor', 'created', 0, 1, 2, 512, 100, 64, 60, 1, 1700000000123, 1700000060123);
+`
+
 // released are the schemas as released versions of pyro made them, copied from
 // such files. They stay as they are, whatever becomes of migrations.
 var released = []string{
-	`CREATE TABLE schema (
-		version    INTEGER PRIMARY KEY,
-		applied_at INTEGER NOT NULL
-	) STRICT;
-	CREATE TABLE vms (
-		id                TEXT PRIMARY KEY,
-		environment       TEXT NOT NULL,
-		image_digest      TEXT NOT NULL,
-		driver            TEXT NOT NULL,
-		state             TEXT NOT NULL,
-		ephemeral         INTEGER NOT NULL,
-		allow_host_compat INTEGER NOT NULL,
-		vcpu_count        INTEGER NOT NULL,
-		mem_mib           INTEGER NOT NULL,
-		disk_mib          INTEGER NOT NULL,
-		pid_limit         INTEGER NOT NULL,
-		ttl_seconds       INTEGER NOT NULL,
-		network           INTEGER NOT NULL,
-		created_at        INTEGER NOT NULL,
-		expires_at        INTEGER NOT NULL
-	) STRICT, WITHOUT ROWID;
-	INSERT INTO schema VALUES (1, 1700000000000);
-	INSERT INTO vms VALUES ('vm-000000000001', 'debian:12', '', 'gvisor', 'created', 0, 1, 2, 512, 100, 64, 60, 1, 1700000000123, 1700000060123);`,
+	releasedVMs + `INSERT INTO schema VALUES (1, 1700000000000);`,
 
-	`CREATE TABLE schema (
-		version    INTEGER PRIMARY KEY,
-		applied_at INTEGER NOT NULL
-	) STRICT;
-	CREATE TABLE vms (
-		id                TEXT PRIMARY KEY,
-		environment       TEXT NOT NULL,
-		image_digest      TEXT NOT NULL,
-		driver            TEXT NOT NULL,
-		state             TEXT NOT NULL,
-		ephemeral         INTEGER NOT NULL,
-		allow_host_compat INTEGER NOT NULL,
-		vcpu_count        INTEGER NOT NULL,
-		mem_mib           INTEGER NOT NULL,
-		disk_mib          INTEGER NOT NULL,
-		pid_limit         INTEGER NOT NULL,
-		ttl_seconds       INTEGER NOT NULL,
-		network           INTEGER NOT NULL,
-		created_at        INTEGER NOT NULL,
-		expires_at        INTEGER NOT NULL
-	) STRICT, WITHOUT ROWID;
-	CREATE TABLE workspaces (
+	releasedVMs + `CREATE TABLE workspaces (
 		id               TEXT PRIMARY KEY,
 		environment      TEXT NOT NULL,
 		image_digest     TEXT NOT NULL,
@@ -109,7 +91,6 @@ var released = []string{
 		PRIMARY KEY (workspace, sequence)
 	) STRICT, WITHOUT ROWID;
 	INSERT INTO schema VALUES (1, 1700000000000), (2, 1700000000001);
-	INSERT INTO vms VALUES ('vm-000000000001', 'debian:12', '', 'gvisor', 'created', 0, 1, 2, 512, 100, 64, 60, 1, 1700000000123, 1700000060123);
 	INSERT INTO workspaces VALUES ('ws-000000000002', 'debian:12', 'sha256:ab', 'gvisor', 'stopped', '', 1, 1, 2, 3, 4, 0, 0,
 		'empty', '', 0, 0, '', 'baseline', 0, 0, 0, 0, 1700000000123, 1700000000123, 0, '');`,
 }
