@@ -97,29 +97,15 @@ func (x *Index) kernel(meta string) (*Package, error) {
 		WithHint("the mirror is being updated, or incomplete: try again later, or another one (%s)", MirrorEnv)
 }
 
-func (b *build) readKernel(ctx context.Context, p *Package, modules []string) (*Kernel, error) {
-	f, err := b.store.open(ctx, p.remote())
+func (b *build) readKernel(ctx context.Context, p *Package, modules []string) (k *Kernel, err error) {
+	err = b.store.readDeb(ctx, p, func(_ *deb, data io.Reader) error {
+		k, err = readKernelTar(ctx, data, modules)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	d, err := openDeb(f, p.Size)
-	if err == nil {
-		err = d.checkControl(p)
-	}
-	if err != nil {
-		return nil, malformed(p, err)
-	}
-	data, err := d.openData()
-	if err != nil {
-		return nil, malformed(p, err)
-	}
-	defer data.Close()
-	k, err := readKernelTar(ctx, data, modules)
-	if err != nil && ctx.Err() == nil {
-		return nil, malformed(p, err)
-	}
-	return k, err
+	return k, nil
 }
 
 // readKernelTar takes the kernel and its modules out of the data of a package.

@@ -61,9 +61,25 @@ func (u *unpacker) decode(ctx context.Context, p *Package, w io.Writer) (*unpack
 	if err := u.ready(ctx, p); err != nil {
 		return nil, err
 	}
-	f, err := u.store.open(ctx, p.remote())
+	var control map[string]controlFile
+	err := u.store.readDeb(ctx, p, func(d *deb, data io.Reader) error {
+		control = d.control
+		// The buffer makes whole chunks; io.Copy alone would use a smaller one.
+		_, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{data}, make([]byte, aheadChunk))
+		return err
+	})
 	if err != nil {
 		return nil, err
+	}
+	return &unpacked{pkg: p, control: control}, nil
+}
+
+// readDeb opens a downloaded package, checks that it is p, and gives read its
+// parts and its files as a tar. An error of read means that those are malformed.
+func (s store) readDeb(ctx context.Context, p *Package, read func(d *deb, data io.Reader) error) error {
+	f, err := s.open(ctx, p.remote())
+	if err != nil {
+		return err
 	}
 	defer f.Close()
 	d, err := openDeb(f, p.Size)
@@ -71,21 +87,21 @@ func (u *unpacker) decode(ctx context.Context, p *Package, w io.Writer) (*unpack
 		err = d.checkControl(p)
 	}
 	if err != nil {
-		return nil, malformed(p, err)
+		return malformed(p, err)
 	}
 	data, err := d.openData()
 	if err != nil {
-		return nil, malformed(p, err)
+		return malformed(p, err)
 	}
 	defer data.Close()
-	// The buffer makes whole chunks; io.Copy alone would use a smaller one.
-	if _, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{data}, make([]byte, aheadChunk)); err != nil {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, malformed(p, err)
+	err = read(d, data)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		return malformed(p, err)
 	}
-	return &unpacked{pkg: p, control: d.control}, nil
+	return nil
 }
 
 func malformed(p *Package, err error) error {
