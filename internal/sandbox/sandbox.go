@@ -5,6 +5,8 @@ package sandbox
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 
 	"pyro/api"
 	"pyro/internal/runtime"
@@ -39,6 +41,13 @@ type Image struct {
 // WorkspacePrefix begins the ids of workspaces' machines, by which they are told
 // from those of one-shot VMs.
 const WorkspacePrefix = "ws-"
+
+// NewID returns the prefix and 12 random hexadecimal digits.
+func NewID(prefix string) string {
+	var b [6]byte
+	rand.Read(b[:])
+	return prefix + hex.EncodeToString(b[:])
+}
 
 // AcquireOrPull acquires the environment's image, installing it if needed.
 func AcquireOrPull(ctx context.Context, e Environments, name string, progress func(api.Progress)) (*Image, error) {

@@ -37,8 +37,6 @@ package vm
 
 import (
 	"cmp"
-	"crypto/rand"
-	"encoding/hex"
 	"log/slog"
 	"slices"
 	"sync"
@@ -85,12 +83,7 @@ func New(o Options) *Manager {
 	}
 }
 
-// newID returns "vm-" and 12 random hexadecimal digits.
-func newID() string {
-	var b [6]byte
-	rand.Read(b[:])
-	return "vm-" + hex.EncodeToString(b[:])
-}
+func newID() string { return sandbox.NewID("vm-") }
 
 func (m *Manager) lookup(id string) (*instance, error) {
 	m.mu.Lock()

@@ -17,11 +17,7 @@ func (m *Manager) Diff(ctx context.Context, req api.DiffRequest) (api.Diff, erro
 	if req.Stat && req.NameOnly {
 		return api.Diff{}, api.Errorf(api.KindUsage, "stat and name_only are both set").WithHint("choose one of --stat and --name-only")
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.Diff{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.Diff{}, err
 	}

@@ -19,11 +19,7 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 	if err := sandbox.CheckCommand(req.Command); err != nil {
 		return api.ExecResult{}, err
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.ExecResult{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.ExecResult{}, err
 	}
@@ -175,11 +171,7 @@ const (
 
 // Logs returns the command log.
 func (m *Manager) Logs(ctx context.Context, req api.LogsWorkspaceRequest) (api.CommandLog, error) {
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.CommandLog{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.CommandLog{}, err
 	}

@@ -55,11 +55,7 @@ func (m *Manager) ExportTar(ctx context.Context, req api.ExportTarRequest, stdio
 
 // export gives write the present state of the workspace.
 func (m *Manager) export(ctx context.Context, id, path string, write func(export.Source) (export.Report, error)) (export.Report, error) {
-	in, err := m.lookup(id)
-	if err != nil {
-		return export.Report{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(id)
 	if err != nil {
 		return export.Report{}, err
 	}

@@ -22,11 +22,7 @@ import (
 // withFiles begins an operation on files. A stopped workspace is started. An agent
 // of an older pyro is found out first: it would take a removal for a new file.
 func (m *Manager) withFiles(ctx context.Context, id string, f func(*instance, *life) error) error {
-	in, err := m.lookup(id)
-	if err != nil {
-		return err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(id)
 	if err != nil {
 		return err
 	}

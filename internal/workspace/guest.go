@@ -91,11 +91,7 @@ func guestHint(k wire.Kind) string {
 // inGuest begins an operation that needs the machine to be there already: what it
 // is about went with the last one. gone is the error when there is none.
 func (m *Manager) inGuest(id string, gone func(*instance) error, f func(*instance, *life) error) error {
-	in, err := m.lookup(id)
-	if err != nil {
-		return err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(id)
 	if err != nil {
 		return err
 	}

@@ -129,11 +129,7 @@ func (m *Manager) Update(ctx context.Context, req api.UpdateWorkspaceRequest) (a
 	if err := checkUpdate(req); err != nil {
 		return api.Workspace{}, err
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.Workspace{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.Workspace{}, err
 	}

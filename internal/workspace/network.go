@@ -52,10 +52,7 @@ func (m *Manager) SuggestNetwork(_ context.Context, req api.SuggestNetworkReques
 }
 
 func (m *Manager) refused(id string) (in *instance, events []refusals.Event, leave func(), err error) {
-	if in, err = m.lookup(id); err != nil {
-		return nil, nil, nil, err
-	}
-	if leave, err = in.enter(); err != nil {
+	if in, leave, err = m.enter(id); err != nil {
 		return nil, nil, nil, err
 	}
 	if events, err = refusals.Read(in.dir); err != nil {

@@ -26,11 +26,7 @@ func (m *Manager) Push(ctx context.Context, req api.PushRequest) (api.PushResult
 		return api.PushResult{}, api.Errorf(api.KindUsage, "destination %q is not below %s", req.Dest, api.WorkspacePath).
 			WithHint("give a path relative to %s, for example --dest src", api.WorkspacePath)
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.PushResult{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.PushResult{}, err
 	}

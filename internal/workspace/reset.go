@@ -13,11 +13,7 @@ import (
 // Reset throws the workspace back to its baseline or a snapshot. The new machine
 // is started first; one change of the record makes it the workspace's.
 func (m *Manager) Reset(ctx context.Context, req api.ResetRequest) (api.ResetResult, error) {
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.ResetResult{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.ResetResult{}, err
 	}

@@ -94,11 +94,7 @@ func (m *Manager) StartService(ctx context.Context, req api.StartServiceRequest)
 	if err != nil {
 		return api.Service{}, err
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.Service{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.Service{}, err
 	}

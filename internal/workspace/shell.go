@@ -36,11 +36,7 @@ func (m *Manager) OpenShell(ctx context.Context, req api.OpenShellRequest) (api.
 	if err := sandbox.CheckCommand(req.Command); err != nil {
 		return api.Shell{}, err
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.Shell{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.Shell{}, err
 	}
@@ -53,7 +49,7 @@ func (m *Manager) OpenShell(ctx context.Context, req api.OpenShellRequest) (api.
 	err = m.onMachine(ctx, in, func(l *life) error {
 		defer l.touched()
 		return l.ask(ctx, wire.ShellOpen, wire.ShellOpenParams{
-			ID: "sh-" + random(6), Argv: req.Command, Cwd: workDir(req.Cwd), Cols: req.Cols, Rows: req.Rows, Env: env,
+			ID: sandbox.NewID("sh-"), Argv: req.Command, Cwd: workDir(req.Cwd), Cols: req.Cols, Rows: req.Rows, Env: env,
 		}, &info)
 	})
 	if err != nil {

@@ -43,11 +43,7 @@ func (m *Manager) CreateSnapshot(ctx context.Context, req api.SnapshotRequest) (
 	if err := checkSnapshotName(req.SnapshotName); err != nil {
 		return api.Snapshot{}, err
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.Snapshot{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.Snapshot{}, err
 	}
@@ -145,11 +141,7 @@ func (m *Manager) DeleteSnapshot(ctx context.Context, req api.SnapshotRequest) (
 		return api.DeletedSnapshot{}, api.Errorf(api.KindConflict, "the baseline of a workspace cannot be deleted").
 			WithHint("delete the whole workspace: pyro workspace delete %s", req.WorkspaceID)
 	}
-	in, err := m.lookup(req.WorkspaceID)
-	if err != nil {
-		return api.DeletedSnapshot{}, err
-	}
-	leave, err := in.enter()
+	in, leave, err := m.enter(req.WorkspaceID)
 	if err != nil {
 		return api.DeletedSnapshot{}, err
 	}

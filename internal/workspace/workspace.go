@@ -53,8 +53,6 @@ package workspace
 
 import (
 	"cmp"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"os"
@@ -122,14 +120,7 @@ func New(o Options) *Manager {
 // generation, so that all are of one length and none is a prefix of another.
 const machinePrefix = sandbox.WorkspacePrefix
 
-// newID returns "ws-" and 12 random hexadecimal digits.
-func newID() string { return machinePrefix + random(6) }
-
-func random(bytes int) string {
-	b := make([]byte, bytes)
-	rand.Read(b)
-	return hex.EncodeToString(b)
-}
+func newID() string { return sandbox.NewID(machinePrefix) }
 
 func (m *Manager) lookup(id string) (*instance, error) {
 	m.mu.Lock()
@@ -138,6 +129,17 @@ func (m *Manager) lookup(id string) (*instance, error) {
 		return in, nil
 	}
 	return nil, notFound(id)
+}
+
+// enter begins an operation on the workspace, whose folder stays until leave.
+func (m *Manager) enter(id string) (in *instance, leave func(), err error) {
+	if in, err = m.lookup(id); err != nil {
+		return nil, nil, err
+	}
+	if leave, err = in.enter(); err != nil {
+		return nil, nil, err
+	}
+	return in, leave, nil
 }
 
 func notFound(id string) *api.Error {
