@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"os"
-	"strings"
 	"time"
 
 	"pyro/api"
+	"pyro/internal/runtime/hostprocess"
 )
 
 func (s *server) status(context.Context) (api.DaemonInfo, error) {
@@ -16,7 +16,7 @@ func (s *server) status(context.Context) (api.DaemonInfo, error) {
 	return api.DaemonInfo{
 		Running: true, PID: os.Getpid(), Version: api.Version, StartedAt: s.started.UTC(),
 		Socket: d.Socket(), LogFile: d.Log(), StateDir: d.State, CacheDir: d.Cache,
-		Rootless: rootless(), Sandboxes: s.running(), Calls: calls,
+		Rootless: hostprocess.InUserNamespace(), Sandboxes: s.running(), Calls: calls,
 	}, nil
 }
 
@@ -55,14 +55,4 @@ func (s *server) settled(ctx context.Context) (api.DaemonInfo, error) {
 			return info, err
 		}
 	}
-}
-
-// rootless reports whether the process is in a user namespace other than the
-// host's, whose map is the identity over all ids; see user_namespaces(7).
-func rootless() bool {
-	b, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return false
-	}
-	return strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
 }

@@ -17,8 +17,10 @@ type layer struct {
 	why     string
 }
 
-// drivers are the packages that know one way to isolate.
-var drivers = []string{"pyro/internal/runtime/gvisor/...", "pyro/internal/runtime/qemu/...", "pyro/internal/runtime/host/..."}
+// drivers are the packages that know one way to isolate, and what they share.
+var drivers = []string{
+	"pyro/internal/runtime/gvisor/...", "pyro/internal/runtime/qemu/...", "pyro/internal/runtime/host/...", "pyro/internal/runtime/machines",
+}
 
 // domain is everything behind the background process's socket.
 var domain = []string{

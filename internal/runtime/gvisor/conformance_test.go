@@ -1,9 +1,7 @@
 package gvisor_test
 
 import (
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -17,10 +15,7 @@ import (
 // gVisor does not run under the race detector, so the sandboxes are started
 // from a plain pyro, PYRO_BIN, whatever the test itself is built with.
 func TestConformance(t *testing.T) {
-	bin := os.Getenv("PYRO_BIN")
-	if bin == "" {
-		t.Skip("needs PYRO_BIN, a built pyro; make test sets it")
-	}
+	bin := runtimetest.Program(t)
 	newDriver := func(t *testing.T, dir string) runtime.Driver {
 		d, err := gvisor.New(gvisor.Options{Dir: dir, Executable: bin})
 		if err != nil {
@@ -34,7 +29,7 @@ func TestConformance(t *testing.T) {
 		})
 		return d
 	}
-	runtimetest.Run(t, newDriver, runtimetest.Options{Image: image(t, bin)})
+	runtimetest.Run(t, newDriver, runtimetest.Options{Image: runtimetest.Installed(t, "debian:12-base")})
 }
 
 // assertOneNetwork checks that no thread was left in another network namespace.
@@ -50,32 +45,4 @@ func assertOneNetwork(t *testing.T) {
 			t.Errorf("%s is %s, want %s", thread, got, want)
 		}
 	}
-}
-
-// image pulls debian:12-base with the pyro under test and returns its image.
-func image(t *testing.T, bin string) string {
-	t.Helper()
-	cache := os.Getenv("PYRO_TEST_CACHE_DIR")
-	if cache == "" {
-		cache = t.TempDir()
-	}
-	t.Setenv("PYRO_CACHE_DIR", cache)
-	t.Setenv("PYRO_STATE_DIR", t.TempDir())
-	t.Setenv("PYRO_CONFIG_DIR", t.TempDir())
-	run := func(args ...string) []byte {
-		cmd := exec.Command(bin, args...)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", cmd, err, out)
-		}
-		return out
-	}
-	t.Cleanup(func() { run("daemon", "stop", "--force") })
-	run("env", "pull", "debian:12-base")
-	var env struct{ Path string }
-	if err := json.Unmarshal(run("env", "inspect", "debian:12-base", "--json"), &env); err != nil {
-		t.Fatal(err)
-	}
-	return env.Path
 }

@@ -135,7 +135,7 @@ func (d *Driver) greet(ctx context.Context, s runtime.Spec, control *controlFile
 
 // Adopt implements runtime.Driver.
 func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, error) {
-	if m := d.machine(s.ID); m != nil {
+	if m := d.live.Get(s.ID); m != nil {
 		return m, nil
 	}
 	rec, err := readRecord(d.machineDir(s.ID))
@@ -176,13 +176,13 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(_ context.Context, id string) error {
-	m := d.machine(id)
+	m := d.live.Get(id)
 	if m != nil && m.net != nil {
 		m.net.halt() // so that the record names the last uplink
 	}
 	err := d.destroy(id)
 	if m != nil {
-		m.wait()
+		m.Wait()
 		m.Close()
 	}
 	if err != nil {

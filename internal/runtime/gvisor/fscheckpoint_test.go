@@ -20,6 +20,7 @@ import (
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/gvisor"
 	"pyro/internal/runtime/gvisor/fscheckpoint"
+	"pyro/internal/runtime/runtimetest"
 	"pyro/internal/tree"
 	"pyro/internal/tree/treetest"
 )
@@ -183,11 +184,8 @@ func sumOf(t *testing.T, r io.Reader) string {
 
 func checkpointMachine(t *testing.T, workspace string) runtime.Machine {
 	t.Helper()
-	bin := os.Getenv("PYRO_BIN")
-	if bin == "" {
-		t.Skip("needs PYRO_BIN, a built pyro; make test sets it")
-	}
-	spec := runtime.Spec{ID: "test-checkpoint", Image: image(t, bin), Workspace: workspace, VCPUs: 2, MemoryBytes: 512 << 20, DiskBytes: 1 << 30, PIDs: 64}
+	bin := runtimetest.Program(t)
+	spec := runtime.Spec{ID: "test-checkpoint", Image: runtimetest.Installed(t, "debian:12-base"), Workspace: workspace, VCPUs: 2, MemoryBytes: 512 << 20, DiskBytes: 1 << 30, PIDs: 64}
 	d, err := gvisor.New(gvisor.Options{Dir: t.TempDir(), Executable: bin})
 	if err != nil {
 		t.Fatal(err)

@@ -36,9 +36,9 @@ func (m *machine) guard() {
 	for {
 		select {
 		case <-timer.C:
-		case <-m.done:
+		case <-m.Done():
 			return
-		case <-m.closed:
+		case <-m.Closed():
 			return
 		}
 		if !m.rec.Gofer.Lives() {
@@ -80,9 +80,9 @@ func (m *machine) endOverMemory(used int64, reached *api.Error) {
 // endWithoutGofer ends the machine, unless it is ending already.
 func (m *machine) endWithoutGofer() {
 	select {
-	case <-m.done:
+	case <-m.Done():
 		return
-	case <-m.closed:
+	case <-m.Closed():
 		return
 	case <-time.After(goferGrace):
 	}

@@ -41,10 +41,8 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,6 +56,8 @@ import (
 	"pyro/api"
 	"pyro/internal/agent/embedded"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/hostprocess"
+	"pyro/internal/runtime/machines"
 )
 
 // Options configure a driver.
@@ -86,11 +86,11 @@ type Driver struct {
 	log      *slog.Logger
 	conf     *config.Config
 	cpus     *cpuPool
+	machines machines.Dir
 
 	spawning sync.RWMutex // held to read while runsc makes a sandbox, to write while what it shares is removed
 
-	mu   sync.Mutex // guards live
-	live map[string]*machine
+	live machines.Table[*machine]
 }
 
 var _ runtime.Driver = (*Driver)(nil)
@@ -110,7 +110,7 @@ func New(o Options) (*Driver, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	rootless := inUserNamespace()
+	rootless := hostprocess.InUserNamespace()
 	processWide.once.Do(func() {
 		giveUpStdio(o.OwnsStdio)
 		gvlog.SetTarget(gvlog.GoogleEmitter{Writer: &gvlog.Writer{Next: io.Discard}})
@@ -125,9 +125,9 @@ func New(o Options) (*Driver, error) {
 		rootless: rootless,
 		log:      o.Logger,
 		cpus:     newCPUPool(),
-		live:     make(map[string]*machine),
+		machines: machines.Dir(filepath.Join(o.Dir, "machines")),
 	}
-	for _, dir := range []string{d.runDir, d.overlayDir(), d.machinesDir()} {
+	for _, dir := range []string{d.runDir, d.overlayDir(), string(d.machines)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, storageError("folder "+dir, err)
 		}
@@ -161,7 +161,7 @@ const nullNamespaceTime = 3 * time.Second
 func (d *Driver) dropNullNamespace() {
 	d.spawning.Lock()
 	defer d.spawning.Unlock()
-	if entries, err := os.ReadDir(d.machinesDir()); len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if entries, err := os.ReadDir(string(d.machines)); len(entries) > 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return
 	}
 	path := filepath.Join(d.runDir, specutils.NullNetNSFilename)
@@ -175,10 +175,7 @@ func (d *Driver) dropNullNamespace() {
 // Close lets go of all machines without ending them. If none is left it also
 // removes the network namespace that runsc keeps mounted in its folder.
 func (d *Driver) Close() error {
-	d.mu.Lock()
-	live := slices.Collect(maps.Values(d.live))
-	d.mu.Unlock()
-	for _, m := range live {
+	for _, m := range d.live.All() {
 		m.Close()
 	}
 	d.dropNullNamespace()
@@ -194,8 +191,7 @@ func (d *Driver) Features() runtime.Features {
 }
 
 func (d *Driver) overlayDir() string          { return filepath.Join(d.dir, "overlay") }
-func (d *Driver) machinesDir() string         { return filepath.Join(d.dir, "machines") }
-func (d *Driver) machineDir(id string) string { return filepath.Join(d.machinesDir(), id) }
+func (d *Driver) machineDir(id string) string { return d.machines.Of(id) }
 
 // bundle is the folder that runsc reads; its name is the machine's shape.
 func (d *Driver) bundle(r record) string {
@@ -303,23 +299,7 @@ func (d *Driver) installAgent() error {
 }
 
 // List implements runtime.Driver.
-func (d *Driver) List(context.Context) ([]string, error) {
-	entries, err := os.ReadDir(d.machinesDir())
-	if err != nil {
-		return nil, storageError("folder "+d.machinesDir(), err)
-	}
-	ids := make([]string, 0, len(entries))
-	for _, e := range entries {
-		ids = append(ids, e.Name())
-	}
-	return ids, nil
-}
-
-func (d *Driver) machine(id string) *machine {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.live[id]
-}
+func (d *Driver) List(context.Context) ([]string, error) { return d.machines.List() }
 
 // Probe implements runtime.Driver. It needs no image: a machine whose only
 // file is the agent boots and answers a ping.
@@ -332,7 +312,7 @@ func (d *Driver) Probe(ctx context.Context) error {
 
 // probe tries out a tiny machine.
 func (d *Driver) probe(ctx context.Context, network *runtime.Network, try func(*machine) error) error {
-	image, err := d.probeImage()
+	image, err := machines.EmptyImage(d.dir)
 	if err != nil {
 		return err
 	}
@@ -353,27 +333,4 @@ func (d *Driver) probe(ctx context.Context, network *runtime.Network, try func(*
 	return nil
 }
 
-// inUserNamespace says whether this process is root only in a user namespace.
-// The host's own namespace maps all ids, https://man7.org/linux/man-pages/man7/user_namespaces.7.html.
-func inUserNamespace() bool {
-	b, err := os.ReadFile("/proc/self/uid_map")
-	var inside, outside, count int64
-	if err != nil {
-		return os.Geteuid() != 0
-	}
-	if n, _ := fmt.Sscan(string(b), &inside, &outside, &count); n != 3 {
-		return true
-	}
-	return inside != 0 || outside != 0 || count != 1<<32-1
-}
-
-func storageError(what string, err error) *api.Error {
-	e := api.Errorf(api.KindStorage, "%s: %w", what, err)
-	switch {
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return e.WithHint("free space on the host, for example with: pyro env prune")
-	case errors.Is(err, fs.ErrPermission):
-		return e.WithHint("set PYRO_STATE_DIR to a folder you may write")
-	}
-	return e
-}
+func storageError(what string, err error) *api.Error { return machines.StorageError(what, err) }

@@ -2,9 +2,6 @@ package gvisor
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
-	"strconv"
 
 	"pyro/internal/network/uplink"
 	"pyro/internal/runtime/hostprocess"
@@ -14,19 +11,7 @@ import (
 // bundle lies in the given machine's folder, and for uplinks of the machine. It
 // is for machines whose record is incomplete because their maker was killed.
 func findProcesses(dir string) []hostprocess.Process {
-	var found []hostprocess.Process
-	processes, _ := filepath.Glob("/proc/[0-9]*")
-	for _, proc := range processes {
-		cmdline, err := os.ReadFile(filepath.Join(proc, "cmdline"))
-		if err != nil || !ofMachine(cmdline, dir) {
-			continue
-		}
-		pid, _ := strconv.Atoi(filepath.Base(proc))
-		if p, err := hostprocess.Identify(pid); err == nil {
-			found = append(found, p)
-		}
-	}
-	return found
+	return hostprocess.Find("cmdline", func(cmdline []byte) bool { return ofMachine(cmdline, dir) })
 }
 
 // ofMachine judges by a command line, whose arguments end with a zero byte.

@@ -20,22 +20,24 @@ import (
 	"gvisor.dev/gvisor/runsc/sandbox"
 
 	"pyro/api"
+	"pyro/internal/agent/process"
 	"pyro/internal/agent/wire"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/hostprocess"
+	"pyro/internal/runtime/machines"
 )
 
 // machine is a live sandbox. It implements runtime.Machine.
 type machine struct {
+	*machines.Life
+	done <-chan struct{} // Life.Done
+
 	driver  *Driver
 	rec     record
 	sandbox *sandbox.Sandbox
-
-	done   chan struct{} // closed by watch when the sandbox has ended
-	closed chan struct{} // closed by Close
-	once   sync.Once     // for Close
-	pidfd  *os.File
-	memory *os.File    // the sandbox's memory file; its blocks are the memory in use
-	net    *connection // nil without a network
+	process *hostprocess.Watch
+	memory  *os.File    // the sandbox's memory file; its blocks are the memory in use
+	net     *connection // nil without a network
 
 	mu       sync.Mutex   // guards what follows
 	agent    *wire.Client // nil until the first call after an adoption
@@ -43,7 +45,6 @@ type machine struct {
 	limit    *api.Error   // the newest limit that the guard enforced and nobody asked for
 	fatal    *api.Error   // the limit for which the guard ended the machine
 	seenHits int64        // pid limit hits that were reported
-	err      error        // why the machine ended
 }
 
 var (
@@ -54,23 +55,20 @@ var (
 )
 
 func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, network *connection) (*machine, error) {
-	fd, err := rec.Sandbox.Open()
+	process, err := rec.Sandbox.Watch()
 	if err != nil {
 		return nil, api.Errorf(api.KindSandboxDied, "sandbox %s ended while it was made", rec.Spec.ID)
 	}
 	m := &machine{
-		driver: d, rec: rec, sandbox: s, agent: agent, net: network,
-		done: make(chan struct{}), closed: make(chan struct{}),
-		pidfd: pidfdFile(fd),
+		Life: machines.NewLife(rec.Spec.ID), driver: d, rec: rec, sandbox: s, process: process, agent: agent, net: network,
 	}
+	m.done = m.Done()
 	m.memory, err = memoryFile(s)
 	if err != nil {
-		m.pidfd.Close()
+		process.Close()
 		return nil, api.Errorf(api.KindSandboxDied, "sandbox %s: %w", rec.Spec.ID, err)
 	}
-	d.mu.Lock()
-	d.live[rec.Spec.ID] = m
-	d.mu.Unlock()
+	d.live.Put(rec.Spec.ID, m)
 	go m.watch()
 	go m.guard()
 	if network != nil {
@@ -79,32 +77,11 @@ func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, 
 	return m, nil
 }
 
-func (m *machine) ID() string { return m.rec.Spec.ID }
-
-func (m *machine) Done() <-chan struct{} { return m.done }
-
-func (m *machine) Err() error {
-	select {
-	case <-m.done:
-	default:
-		return nil
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.err
-}
-
 // Close implements runtime.Machine.
 func (m *machine) Close() error {
-	m.once.Do(func() {
-		close(m.closed)
-		d := m.driver
-		d.mu.Lock()
-		if d.live[m.ID()] == m {
-			delete(d.live, m.ID())
-		}
-		d.mu.Unlock()
-		d.cpus.give(m.rec.CPUs)
+	m.LetGo(func() {
+		m.driver.live.Drop(m.ID(), m)
+		m.driver.cpus.give(m.rec.CPUs)
 		m.mu.Lock()
 		agent := m.agent
 		m.agent = nil
@@ -115,25 +92,17 @@ func (m *machine) Close() error {
 		if m.net != nil {
 			m.net.halt()
 		}
-		_ = m.pidfd.SetReadDeadline(time.Unix(1, 0)) // ends watch
+		m.process.Stop() // ends watch
 	})
 	return nil
-}
-
-// wait returns when the machine has ended or was let go.
-func (m *machine) wait() {
-	select {
-	case <-m.done:
-	case <-m.closed:
-	}
 }
 
 // watch waits for the end of the sandbox process, then collects what it and
 // its gofer leave.
 func (m *machine) watch() {
-	defer m.pidfd.Close()
+	defer m.process.Close()
 	defer m.memory.Close()
-	if !waitForPidfd(m.pidfd) {
+	if !m.process.Ended() {
 		return // Close
 	}
 	m.rec.Sandbox.Collect()
@@ -143,19 +112,9 @@ func (m *machine) watch() {
 		byHost = m.hitMemoryLimit()
 	}
 	m.mu.Lock()
-	if m.err = errorOrNil(cmp.Or(m.fatal, byHost)); m.err == nil {
-		m.err = api.Errorf(api.KindSandboxDied, "sandbox %s has ended", m.ID()).WithHint("start a new one")
-	}
+	why := cmp.Or(m.fatal, byHost, api.Errorf(api.KindSandboxDied, "sandbox %s has ended", m.ID()).WithHint("start a new one"))
 	m.mu.Unlock()
-	close(m.done)
-}
-
-// errorOrNil keeps a nil *api.Error from becoming a non-nil error.
-func errorOrNil(e *api.Error) error {
-	if e == nil {
-		return nil
-	}
-	return e
+	m.End(why)
 }
 
 // client returns the connection to the agent, making a new one if the machine
@@ -183,7 +142,7 @@ func (m *machine) client(ctx context.Context) (*wire.Client, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	select {
-	case <-m.closed:
+	case <-m.Closed():
 		agent.Close()
 		return nil, net.ErrClosed
 	default:
@@ -214,16 +173,7 @@ func (m *machine) stats(ctx context.Context) (wire.StatsResult, error) {
 	return s, err
 }
 
-// orEnded replaces an error by the reason of the machine's end, if it ended.
-// The RPC of a dying sandbox fails a moment before its process is gone.
-func (m *machine) orEnded(err error) error {
-	select {
-	case <-m.done:
-		return m.Err()
-	case <-time.After(time.Second):
-	}
-	return api.Errorf(api.KindInternal, "sandbox %s: %w", m.ID(), err)
-}
+func (m *machine) orEnded(err error) error { return m.OrEnded(err) }
 
 // Dial implements runtime.Machine: it runs the agent's relay in the guest, which
 // hands its stdin and stdout to the agent and ends. They are pipes, never
@@ -241,7 +191,7 @@ func (m *machine) Dial(context.Context) (net.Conn, error) {
 		return nil, err
 	}
 	conn := &pipeConn{in: in, out: out}
-	pid, err := m.execute([]string{guestAgent, "relay"}, defaultEnv, "/", true, map[int]*os.File{0: guestIn, 1: guestOut, 2: guestOut})
+	pid, err := m.execute([]string{guestAgent, "relay"}, process.DefaultEnv, "/", true, map[int]*os.File{0: guestIn, 1: guestOut, 2: guestOut})
 	guestIn.Close()
 	guestOut.Close()
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,16 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pyro/api"
+	"pyro/internal/agent/process"
 	"pyro/internal/agent/wire"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/machines"
 )
 
 // pipeSize is asked for each output pipe: larger ones mean fewer switches
 // between guest and host. The kernel may refuse, which costs only speed.
 const pipeSize = 256 << 10
 
-// process is a running command. It implements runtime.Process.
-type process struct {
+// command is a running command. It implements runtime.Process.
+type command struct {
 	m       *machine
 	pid     int32
 	stdin   *os.File // our end; nil without input
@@ -32,15 +33,15 @@ type process struct {
 
 // Start implements runtime.Machine.
 func (m *machine) Start(_ context.Context, cmd runtime.Command) (runtime.Process, error) {
-	p := &process{m: m}
-	files, err := p.openFiles(cmd)
+	c := &command{m: m}
+	files, err := c.openFiles(cmd)
 	defer func() {
 		for _, f := range files {
 			f.Close()
 		}
 	}()
 	if err != nil {
-		p.closeHostEnds()
+		c.closeHostEnds()
 		return nil, api.Errorf(api.KindInternal, "sandbox %s: %w", m.ID(), err)
 	}
 	m.countCommands(1)
@@ -48,26 +49,26 @@ func (m *machine) Start(_ context.Context, cmd runtime.Command) (runtime.Process
 	if dir == "" {
 		dir = workDir
 	}
-	p.pid, err = m.execute(cmd.Argv, mergeEnv(defaultEnv, m.rec.Spec.Env, cmd.Env), dir, false, files)
+	c.pid, err = m.execute(cmd.Argv, process.Environ(process.DefaultEnv, m.rec.Spec.Env, cmd.Env), dir, false, files)
 	if err != nil {
 		m.countCommands(-1)
-		p.closeHostEnds()
+		c.closeHostEnds()
 		return nil, m.startError(cmd, dir, err)
 	}
-	for _, o := range p.outputs {
+	for _, o := range c.outputs {
 		go o.pump()
 	}
-	if p.stdin != nil {
+	if c.stdin != nil {
 		go func() {
-			_, _ = io.Copy(p.stdin, cmd.Stdin)
-			p.stdin.Close()
+			_, _ = io.Copy(c.stdin, cmd.Stdin)
+			c.stdin.Close()
 		}()
 	}
-	return p, nil
+	return c, nil
 }
 
 // openFiles makes the three pipes and returns the guest's ends.
-func (p *process) openFiles(cmd runtime.Command) (map[int]*os.File, error) {
+func (c *command) openFiles(cmd runtime.Command) (map[int]*os.File, error) {
 	files := make(map[int]*os.File, 3)
 	in, stdin, err := os.Pipe()
 	if err != nil {
@@ -77,7 +78,7 @@ func (p *process) openFiles(cmd runtime.Command) (map[int]*os.File, error) {
 	if cmd.Stdin == nil {
 		stdin.Close()
 	} else {
-		p.stdin = stdin
+		c.stdin = stdin
 	}
 	for fd, w := range []io.Writer{1: cmd.Stdout, 2: cmd.Stderr} {
 		if fd == 0 {
@@ -93,39 +94,39 @@ func (p *process) openFiles(cmd runtime.Command) (map[int]*os.File, error) {
 		_, _ = unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, pipeSize)
 		_ = unix.SetNonblock(int(r.Fd()), true) // Fd made it blocking
 		files[fd] = out
-		p.outputs = append(p.outputs, &output{from: r, to: w, done: make(chan error, 1)})
+		c.outputs = append(c.outputs, &output{from: r, to: w, done: make(chan error, 1)})
 	}
 	return files, nil
 }
 
-func (p *process) closeHostEnds() {
-	if p.stdin != nil {
-		p.stdin.Close()
+func (c *command) closeHostEnds() {
+	if c.stdin != nil {
+		c.stdin.Close()
 	}
-	for _, o := range p.outputs {
+	for _, o := range c.outputs {
 		o.from.Close()
 	}
 }
 
 // Wait implements runtime.Process.
-func (p *process) Wait() (runtime.Exit, error) {
-	defer p.m.countCommands(-1)
-	status, err := p.m.sandbox.WaitPID(p.m.ID(), p.pid)
-	if p.stdin != nil {
-		p.stdin.Close()
+func (c *command) Wait() (runtime.Exit, error) {
+	defer c.m.countCommands(-1)
+	status, err := c.m.sandbox.WaitPID(c.m.ID(), c.pid)
+	if c.stdin != nil {
+		c.stdin.Close()
 	}
 	var outErr error
-	for _, o := range p.outputs {
+	for _, o := range c.outputs {
 		o.finish()
 	}
-	for _, o := range p.outputs {
+	for _, o := range c.outputs {
 		if err := <-o.done; err != nil {
 			outErr = err
 		}
 	}
 	switch {
 	case err != nil:
-		return runtime.Exit{}, p.m.orEnded(err)
+		return runtime.Exit{}, c.m.orEnded(err)
 	case outErr != nil:
 		return exit(status), api.Errorf(api.KindCanceled, "output of the command cannot be delivered: %w", outErr)
 	}
@@ -140,10 +141,10 @@ func exit(ws unix.WaitStatus) runtime.Exit {
 }
 
 // Signal implements runtime.Process.
-func (p *process) Signal(sig syscall.Signal) error {
-	err := p.m.sandbox.SignalProcessGroup(p.m.ID(), p.pid, sig)
-	if err != nil && p.m.Err() == nil && !gone(err) {
-		return api.Errorf(api.KindInternal, "signal to a command in sandbox %s: %w", p.m.ID(), err)
+func (c *command) Signal(sig syscall.Signal) error {
+	err := c.m.sandbox.SignalProcessGroup(c.m.ID(), c.pid, sig)
+	if err != nil && c.m.Err() == nil && !gone(err) {
+		return api.Errorf(api.KindInternal, "signal to a command in sandbox %s: %w", c.m.ID(), err)
 	}
 	return nil
 }
@@ -155,18 +156,18 @@ func gone(err error) bool {
 }
 
 // Kill implements runtime.Process.
-func (p *process) Kill() error {
-	if err := p.Signal(syscall.SIGKILL); err != nil {
+func (c *command) Kill() error {
+	if err := c.Signal(syscall.SIGKILL); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	agent, err := p.m.client(ctx)
+	agent, err := c.m.client(ctx)
 	if err == nil {
-		err = agent.Call(ctx, wire.KillSession, wire.KillSessionParams{PID: int(p.pid)}, nil)
+		err = agent.Call(ctx, wire.KillSession, wire.KillSessionParams{PID: int(c.pid)}, nil)
 	}
 	if err != nil {
-		return p.m.orEnded(err)
+		return c.m.orEnded(err)
 	}
 	return nil
 }
@@ -176,42 +177,16 @@ func (p *process) Kill() error {
 func (m *machine) startError(cmd runtime.Command, dir string, err error) error {
 	text := err.Error()
 	name := cmd.Argv[0]
-	failed := func(errno syscall.Errno, format string, args ...any) *api.Error {
-		e := api.Errorf(api.KindExec, format, args...)
-		e.Err = errno
-		return e
-	}
 	switch {
 	case strings.Contains(text, "working directory"):
-		return failed(syscall.ENOTDIR, "folder %q does not exist in sandbox %s", dir, m.ID()).
-			WithHint("name a folder that exists, or make it first")
+		return machines.NoFolder(m.ID(), dir)
 	case name == "", strings.Contains(text, syscall.ENOENT.Error()):
-		return failed(syscall.ENOENT, "command %q was not found", name).
-			WithHint("install it in the sandbox or choose another environment, see: pyro env list")
+		return machines.NoCommand(name)
 	case strings.Contains(text, syscall.EACCES.Error()), strings.Contains(text, syscall.ENOEXEC.Error()),
 		strings.Contains(text, syscall.EISDIR.Error()), strings.Contains(text, syscall.ENOTDIR.Error()):
-		return failed(syscall.EACCES, "command %q cannot be executed", name).
-			WithHint("check its mode with: ls -l %s; a script needs a #! line", path.Clean(name))
+		return machines.NotExecutable(name)
 	}
 	return m.orEnded(err)
-}
-
-// mergeEnv joins lists of KEY=VALUE; later ones win.
-func mergeEnv(lists ...[]string) []string {
-	var merged []string
-	at := make(map[string]int)
-	for _, list := range lists {
-		for _, kv := range list {
-			key, _, _ := strings.Cut(kv, "=")
-			if i, ok := at[key]; ok {
-				merged[i] = kv
-				continue
-			}
-			at[key] = len(merged)
-			merged = append(merged, kv)
-		}
-	}
-	return merged
 }
 
 // output carries one stream of a command from its pipe to a writer.

@@ -11,8 +11,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"pyro/internal/agent"
+	"pyro/internal/agent/process"
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/hostprocess"
+	"pyro/internal/runtime/machines"
 )
 
 const (
@@ -22,13 +24,6 @@ const (
 	// WorkDir is where commands start unless they say otherwise.
 	workDir = "/workspace"
 )
-
-// defaultEnv is what every command gets first.
-var defaultEnv = []string{
-	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-	"HOME=/root",
-	"LANG=C.UTF-8",
-}
 
 // commandCaps are the capabilities of commands: what docker grants, plus
 // ptrace for debuggers. They are gVisor's own, over its own kernel; none
@@ -52,7 +47,7 @@ func (d *Driver) ociSpec(r record) *specs.Spec {
 		Process: &specs.Process{
 			Args: []string{guestAgent, "init", "--pid-limit=" + strconv.Itoa(s.PIDs)},
 			// A small heap and one processor: the agent is idle nearly always.
-			Env: append([]string{"GOGC=50", "GOMAXPROCS=1"}, defaultEnv...),
+			Env: append([]string{"GOGC=50", "GOMAXPROCS=1"}, process.DefaultEnv...),
 			Cwd: "/",
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: agentCaps, Effective: agentCaps, Permitted: agentCaps,
@@ -107,30 +102,8 @@ type record struct {
 	CPUs   []int               `json:"cpus,omitempty"`
 }
 
-const recordFile = "machine.json"
-
-func readRecord(dir string) (record, error) {
-	var r record
-	b, err := os.ReadFile(filepath.Join(dir, recordFile))
-	if err == nil {
-		err = json.Unmarshal(b, &r)
-	}
-	return r, err
-}
-
-// writeRecord replaces machine.json. It is not synced: after a power cut the
-// machine is gone and any content, or none, leads to its removal.
-func writeRecord(dir string, r record) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	tmp := filepath.Join(dir, recordFile+".new")
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(dir, recordFile))
-}
+func readRecord(dir string) (record, error)  { return machines.ReadRecord[record](dir) }
+func writeRecord(dir string, r record) error { return machines.WriteRecord(dir, r) }
 
 // writeBundle makes the machine's folder, record first.
 func (d *Driver) writeBundle(r record) (*specs.Spec, error) {

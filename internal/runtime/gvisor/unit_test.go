@@ -90,10 +90,3 @@ func TestCPUPoolSpreads(t *testing.T) {
 	}
 	p.adopt([]int{2, 77}) // a CPU that has gone since is ignored
 }
-
-func TestMergeEnv(t *testing.T) {
-	got := mergeEnv([]string{"A=1", "B=1"}, []string{"B=2", "C=2"}, []string{"A=3", "EMPTY="})
-	if diff := cmp.Diff([]string{"A=3", "B=2", "C=2", "EMPTY="}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-}

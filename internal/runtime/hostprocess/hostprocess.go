@@ -1,5 +1,5 @@
 // Package hostprocess names processes of the host so that they are found again,
-// by a later process too, and never mistaken for others.
+// watched and ended, by a later process too, and never mistaken for others.
 package hostprocess
 
 import (

@@ -1,6 +1,7 @@
 package hostprocess
 
 import (
+	"bytes"
 	"os/exec"
 	"testing"
 	"time"
@@ -31,5 +32,65 @@ func TestKill(t *testing.T) {
 	}
 	if err := p.Kill(time.Second); err != nil {
 		t.Errorf("second kill: %v", err)
+	}
+}
+
+// sleeper is a process of the test's own, with a mark in its environment.
+func sleeper(t *testing.T, mark string) (*exec.Cmd, Process) {
+	t.Helper()
+	cmd := exec.Command("sleep", "1000")
+	cmd.Env = []string{"MARK=" + mark}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	p, err := Identify(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd, p
+}
+
+func TestWatch(t *testing.T) {
+	cmd, p := sleeper(t, "")
+	w, err := p.Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	go func() { _ = cmd.Process.Kill() }()
+	if !w.Ended() {
+		t.Error("the watch ended before the process")
+	}
+	p.Collect()
+	if w, err := p.Watch(); err == nil {
+		w.Close()
+		t.Error("a process that has ended can be watched")
+	}
+}
+
+func TestWatchStops(t *testing.T) {
+	_, p := sleeper(t, "")
+	w, err := p.Watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	go w.Stop()
+	if w.Ended() {
+		t.Error("a process that runs has ended")
+	}
+	if !p.Lives() {
+		t.Error("who stops watching a process ends it")
+	}
+}
+
+func TestFind(t *testing.T) {
+	mark := t.TempDir()
+	_, p := sleeper(t, mark)
+	sleeper(t, mark+"2")
+	found := Find("environ", func(environ []byte) bool { return bytes.Contains(environ, []byte("MARK="+mark+"\x00")) })
+	if len(found) != 1 || found[0] != p {
+		t.Errorf("found %v, want %v", found, p)
 	}
 }

@@ -2,7 +2,6 @@ package qemu_test
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,37 +43,9 @@ func (w world) give(context.Context) (qemu.Kernel, error) {
 // environment pulls debian:12-base and the kernel with the pyro under test.
 func environment(t *testing.T) world {
 	t.Helper()
-	bin := os.Getenv("PYRO_BIN")
-	if bin == "" {
-		t.Skip("needs PYRO_BIN, a built pyro; make test sets it")
-	}
+	runtimetest.Program(t)
 	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
 		t.Skip("needs QEMU: apt-get install --no-install-recommends qemu-system-x86")
 	}
-	cache := os.Getenv("PYRO_TEST_CACHE_DIR")
-	if cache == "" {
-		cache = t.TempDir()
-	}
-	t.Setenv("PYRO_CACHE_DIR", cache)
-	t.Setenv("PYRO_STATE_DIR", t.TempDir())
-	t.Setenv("PYRO_CONFIG_DIR", t.TempDir())
-	run := func(args ...string) []byte {
-		cmd := exec.Command(bin, args...)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s: %v\n%s", cmd, err, out)
-		}
-		return out
-	}
-	t.Cleanup(func() { run("daemon", "stop", "--force") })
-	path := func(name string) string {
-		run("env", "pull", name)
-		var env struct{ Path string }
-		if err := json.Unmarshal(run("env", "inspect", name, "--json"), &env); err != nil {
-			t.Fatal(err)
-		}
-		return env.Path
-	}
-	return world{image: path("debian:12-base"), kernel: path("kernel:debian-12")}
+	return world{image: runtimetest.Installed(t, "debian:12-base"), kernel: runtimetest.Installed(t, "kernel:debian-12")}
 }

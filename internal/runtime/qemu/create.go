@@ -169,7 +169,7 @@ func (m *machine) greet(ctx context.Context, said *words) error {
 	defer close(stop)
 	go func() { // nothing will answer when the machine has ended
 		select {
-		case <-m.done:
+		case <-m.Done():
 			ended(m.Err())
 		case <-stop:
 		}
@@ -177,7 +177,7 @@ func (m *machine) greet(ctx context.Context, said *words) error {
 	agent, err := m.client(ctx)
 	if err != nil {
 		select {
-		case <-m.done:
+		case <-m.Done():
 			return m.driver.startError(m.rec.Spec, said, m.lastConsole())
 		default:
 		}
@@ -197,7 +197,7 @@ func (m *machine) greet(ctx context.Context, said *words) error {
 
 // Adopt implements runtime.Driver.
 func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, error) {
-	if m := d.machine(s.ID); m != nil {
+	if m := d.live.Get(s.ID); m != nil {
 		return m, nil
 	}
 	rec, err := readRecord(d.machineDir(s.ID))
@@ -226,10 +226,10 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(_ context.Context, id string) error {
-	m := d.machine(id)
+	m := d.live.Get(id)
 	err := d.destroy(id)
 	if m != nil {
-		m.wait()
+		m.Wait()
 		m.Close()
 	}
 	if err != nil {
@@ -294,7 +294,7 @@ func (m *machine) session(ctx context.Context) (session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	select {
-	case <-m.closed:
+	case <-m.Closed():
 		streams.Close()
 		return nil, net.ErrClosed
 	default:

@@ -4,18 +4,18 @@ import (
 	"cmp"
 	"context"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/yamux"
-	"golang.org/x/sys/unix"
 
 	"pyro/api"
 	"pyro/internal/agent/wire"
 	"pyro/internal/frame"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/hostprocess"
+	"pyro/internal/runtime/machines"
 )
 
 // session is the streams to a guest.
@@ -23,13 +23,10 @@ type session = *yamux.Session
 
 // machine is a live microVM. It implements runtime.Machine.
 type machine struct {
-	driver *Driver
-	rec    record
-
-	done    chan struct{} // closed by watch when QEMU has ended
-	closed  chan struct{} // closed by Close
-	once    sync.Once     // for Close
-	pidfd   *os.File
+	*machines.Life
+	driver  *Driver
+	rec     record
+	process *hostprocess.Watch
 	monitor *monitor
 
 	commands   atomic.Int64 // started and ended, both count
@@ -42,7 +39,6 @@ type machine struct {
 	reset    bool         // the guest has ended, not QEMU
 	seenHits int64        // pid limit hits that were reported
 	seenOOM  int64        // processes killed for memory that were reported
-	err      error        // why the machine ended
 }
 
 var (
@@ -53,24 +49,18 @@ var (
 
 // newMachine connects to QEMU's monitor and watches the process.
 func (d *Driver) newMachine(rec record) (*machine, error) {
-	fd, err := rec.QEMU.Open()
+	process, err := rec.QEMU.Watch()
 	if err != nil {
 		return nil, err
 	}
-	_ = unix.SetNonblock(fd, true) // so that waiting for it takes no thread
-	m := &machine{
-		driver: d, rec: rec, done: make(chan struct{}), closed: make(chan struct{}),
-		pidfd: os.NewFile(uintptr(fd), "qemu-pidfd"),
-	}
+	m := &machine{Life: machines.NewLife(rec.Spec.ID), driver: d, rec: rec, process: process}
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
 	if err := m.connectMonitor(ctx); err != nil {
-		m.pidfd.Close()
+		process.Close()
 		return nil, err
 	}
-	d.mu.Lock()
-	d.live[rec.Spec.ID] = m
-	d.mu.Unlock()
+	d.live.Put(rec.Spec.ID, m)
 	go m.watch()
 	go m.keepTime()
 	return m, nil
@@ -125,34 +115,13 @@ func (m *machine) lastConsole() string {
 	return m.console
 }
 
-func (m *machine) ID() string { return m.rec.Spec.ID }
-
-func (m *machine) Done() <-chan struct{} { return m.done }
-
-func (m *machine) Err() error {
-	select {
-	case <-m.done:
-	default:
-		return nil
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.err
-}
-
 // Close implements runtime.Machine.
 func (m *machine) Close() error {
-	m.once.Do(func() {
-		close(m.closed)
-		d := m.driver
-		d.mu.Lock()
-		if d.live[m.ID()] == m {
-			delete(d.live, m.ID())
-		}
-		d.mu.Unlock()
+	m.LetGo(func() {
+		m.driver.live.Drop(m.ID(), m)
 		m.hangUp()
 		m.monitor.Close()
-		_ = m.pidfd.SetReadDeadline(time.Unix(1, 0)) // ends watch
+		m.process.Stop() // ends watch
 	})
 	return nil
 }
@@ -171,40 +140,21 @@ func (m *machine) hangUp() {
 	}
 }
 
-// wait returns when the machine has ended or was let go.
-func (m *machine) wait() {
-	select {
-	case <-m.done:
-	case <-m.closed:
-	}
-}
-
 // watch waits for the end of the QEMU process.
 func (m *machine) watch() {
-	defer m.pidfd.Close()
-	raw, err := m.pidfd.SyscallConn()
-	if err != nil {
-		return
-	}
-	ended := false
-	_ = raw.Read(func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		ended = err == nil && n == 1
-		return ended
-	})
-	if !ended {
+	defer m.process.Close()
+	if !m.process.Ended() {
 		return // Close
 	}
 	m.rec.QEMU.Collect()
-	m.mu.Lock()
-	m.err = m.death()
-	m.mu.Unlock()
-	close(m.done)
+	m.End(m.death())
 	m.hangUp()
 }
 
-// death says why the machine has ended. The caller holds mu.
+// death says why the machine has ended.
 func (m *machine) death() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	e := api.Errorf(api.KindSandboxDied, "sandbox %s has ended", m.ID())
 	if m.reset {
 		e = api.Errorf(api.KindSandboxDied, "sandbox %s has ended, its console says: %s", m.ID(), cmp.Or(lastWords(m.console), "nothing"))
@@ -235,7 +185,7 @@ func (m *machine) client(ctx context.Context) (*wire.Client, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	select {
-	case <-m.closed:
+	case <-m.Closed():
 		conn.Close()
 		return nil, net.ErrClosed
 	default:
@@ -302,18 +252,7 @@ func (m *machine) stats(ctx context.Context) (wire.StatsResult, error) {
 	return s, err
 }
 
-// endTime is how long a machine whose streams broke may take to be seen ending.
-const endTime = time.Second
-
-// orEnded replaces an error by the reason of the machine's end, if it ended.
-func (m *machine) orEnded(err error) error {
-	select {
-	case <-m.done:
-		return m.Err()
-	case <-time.After(endTime):
-	}
-	return api.Errorf(api.KindInternal, "sandbox %s: %w", m.ID(), err)
-}
+func (m *machine) orEnded(err error) error { return m.OrEnded(err) }
 
 // Activity implements runtime.DiskSaver: what has changed the disks, and the
 // commands. The guest's kernel writes what was changed within seconds.
@@ -338,9 +277,9 @@ func (m *machine) keepTime() {
 	for last := time.Now(); ; {
 		select {
 		case <-time.After(timeCheck):
-		case <-m.done:
+		case <-m.Done():
 			return
-		case <-m.closed:
+		case <-m.Closed():
 			return
 		}
 		now := time.Now()

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,10 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pyro/api"
-	"pyro/internal/erofs"
 	"pyro/internal/hostcheck"
 	"pyro/internal/runtime"
-	"pyro/internal/tree"
+	"pyro/internal/runtime/machines"
 )
 
 // judgeTime is how long a guest may take to answer under KVM, which takes it a
@@ -169,7 +166,7 @@ func (d *Driver) Probe(ctx context.Context) error {
 
 // try boots a tiny machine and asks it something.
 func (d *Driver) try(ctx context.Context, program string, accel accelerator) error {
-	image, err := d.probeImage()
+	image, err := machines.EmptyImage(d.o.Dir)
 	if err != nil {
 		return err
 	}
@@ -184,49 +181,4 @@ func (d *Driver) try(ctx context.Context, program string, accel accelerator) err
 		err = removeErr
 	}
 	return err
-}
-
-// probeImage returns the path of an image with nothing but empty folders.
-func (d *Driver) probeImage() (string, error) {
-	path := filepath.Join(d.o.Dir, "probe.erofs")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	t, err := tree.New(d.o.Dir)
-	if err != nil {
-		return "", err
-	}
-	defer t.Close()
-	for _, dir := range []string{"/dev", "/proc", "/sys", "/run", "/tmp", "/workspace"} {
-		if err := t.Put(dir, &tree.Node{Type: tree.Dir, Mode: 0o755, ModTime: time.Unix(0, 0)}, nil); err != nil {
-			return "", err
-		}
-	}
-	tmp, err := os.CreateTemp(d.o.Dir, "probe-")
-	if err != nil {
-		return "", storageError("probe image", err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = erofs.Write(tmp, t, erofs.WriteOptions{ModTime: time.Unix(0, 0)})
-	if err := errors.Join(err, tmp.Chmod(0o444), tmp.Close()); err != nil {
-		return "", storageError("probe image "+tmp.Name(), err)
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", storageError("probe image "+path, err)
-	}
-	return path, nil
-}
-
-// inUserNamespace says whether this process is root only in a user namespace.
-// The host's own namespace maps all ids, https://man7.org/linux/man-pages/man7/user_namespaces.7.html.
-func inUserNamespace() bool {
-	b, err := os.ReadFile("/proc/self/uid_map")
-	var inside, outside, count int64
-	if err != nil {
-		return os.Geteuid() != 0
-	}
-	if n, _ := fmt.Sscan(string(b), &inside, &outside, &count); n != 3 {
-		return true
-	}
-	return inside != 0 || outside != 0 || count != 1<<32-1
 }

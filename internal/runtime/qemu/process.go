@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"path"
 	"syscall"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"pyro/internal/agent/wire"
 	"pyro/internal/frame"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/machines"
 )
 
 // workDir is where commands start unless they say otherwise.
@@ -106,21 +106,13 @@ func (m *machine) startError(p wire.ExecParams, f wire.Failed) error {
 	if len(p.Argv) > 0 {
 		name = p.Argv[0]
 	}
-	failed := func(errno syscall.Errno, format string, args ...any) *api.Error {
-		e := api.Errorf(api.KindExec, format, args...)
-		e.Err = errno
-		return e
-	}
 	switch {
 	case f.BadDir:
-		return failed(syscall.ENOTDIR, "folder %q does not exist in sandbox %s", p.Dir, m.ID()).
-			WithHint("name a folder that exists, or make it first")
+		return machines.NoFolder(m.ID(), p.Dir)
 	case f.Missing:
-		return failed(syscall.ENOENT, "command %q was not found", name).
-			WithHint("install it in the sandbox or choose another environment, see: pyro env list")
+		return machines.NoCommand(name)
 	case f.Kind == wire.KindExec:
-		return failed(syscall.EACCES, "command %q cannot be executed", name).
-			WithHint("check its mode with: ls -l %s; a script needs a #! line", path.Clean(name))
+		return machines.NotExecutable(name)
 	}
 	return api.Errorf(api.KindInternal, "sandbox %s: %s", m.ID(), f.Message)
 }
@@ -190,9 +182,9 @@ func (c *command) Signal(sig syscall.Signal) error {
 		select {
 		case <-c.ended:
 			return nil
-		case <-c.m.done:
+		case <-c.m.Done():
 			return nil
-		case <-time.After(endTime):
+		case <-time.After(machines.EndTime):
 			return api.Errorf(api.KindInternal, "signal to a command in sandbox %s: %w", c.m.ID(), err)
 		}
 	}

@@ -35,19 +35,14 @@ package qemu
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"pyro/api"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/machines"
 )
 
 // Kernel is what a machine boots.
@@ -85,8 +80,8 @@ type Driver struct {
 	o   Options
 	log *slog.Logger
 
-	mu   sync.Mutex // guards live
-	live map[string]*machine
+	machines machines.Dir
+	live     machines.Table[*machine]
 
 	judging sync.Mutex // held while KVM is tried out
 }
@@ -98,8 +93,8 @@ func New(o Options) (*Driver, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Driver{o: o, log: o.Logger, live: make(map[string]*machine)}
-	for _, dir := range []string{d.machinesDir(), d.bootDir()} {
+	d := &Driver{o: o, log: o.Logger, machines: machines.Dir(filepath.Join(o.Dir, "machines"))}
+	for _, dir := range []string{string(d.machines), d.bootDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, storageError("folder "+dir, err)
 		}
@@ -109,10 +104,7 @@ func New(o Options) (*Driver, error) {
 
 // Close lets go of all machines without ending them.
 func (d *Driver) Close() error {
-	d.mu.Lock()
-	live := slices.Collect(maps.Values(d.live))
-	d.mu.Unlock()
-	for _, m := range live {
+	for _, m := range d.live.All() {
 		m.Close()
 	}
 	return nil
@@ -126,36 +118,10 @@ func (d *Driver) Features() runtime.Features {
 	return runtime.Features{Mode: api.GuestSerial, Isolated: true, Limits: true, Kernel: true}
 }
 
-func (d *Driver) machinesDir() string         { return filepath.Join(d.o.Dir, "machines") }
-func (d *Driver) machineDir(id string) string { return filepath.Join(d.machinesDir(), id) }
+func (d *Driver) machineDir(id string) string { return d.machines.Of(id) }
 func (d *Driver) bootDir() string             { return filepath.Join(d.o.Dir, "boot") }
 
 // List implements runtime.Driver.
-func (d *Driver) List(context.Context) ([]string, error) {
-	entries, err := os.ReadDir(d.machinesDir())
-	if err != nil {
-		return nil, storageError("folder "+d.machinesDir(), err)
-	}
-	ids := make([]string, 0, len(entries))
-	for _, e := range entries {
-		ids = append(ids, e.Name())
-	}
-	return ids, nil
-}
+func (d *Driver) List(context.Context) ([]string, error) { return d.machines.List() }
 
-func (d *Driver) machine(id string) *machine {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.live[id]
-}
-
-func storageError(what string, err error) *api.Error {
-	e := api.Errorf(api.KindStorage, "%s: %w", what, err)
-	switch {
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return e.WithHint("free space on the host, for example with: pyro env prune")
-	case errors.Is(err, fs.ErrPermission):
-		return e.WithHint("set PYRO_STATE_DIR to a folder you may write")
-	}
-	return e
-}
+func storageError(what string, err error) *api.Error { return machines.StorageError(what, err) }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/runtime/hostprocess"
 )
 
 // nobody is the user and group that QEMU runs as when root starts it.
@@ -50,7 +52,7 @@ func (d *Driver) spawn(id, program string, args []string, f *files, accel accele
 // credential is nobody's, for root of the host. Root of a user namespace has no
 // nobody, and no rights outside either.
 func credential(accel accelerator) *syscall.Credential {
-	if os.Geteuid() != 0 || inUserNamespace() {
+	if os.Geteuid() != 0 || hostprocess.InUserNamespace() {
 		return nil
 	}
 	c := &syscall.Credential{Uid: nobody, Gid: nobody}
