@@ -26,7 +26,7 @@ import (
 	"pyro/internal/network/refusals"
 )
 
-// Options configure a gateway. All are required.
+// Options configure a gateway. All are required unless they say otherwise.
 type Options struct {
 	// Link is the gateway's end of the link. The gateway does not close it.
 	Link *os.File
@@ -37,6 +37,9 @@ type Options struct {
 	Names *dns.Server
 	// Refused is told of every flow that the policy refuses. It must be fast.
 	Refused func(refusals.Event)
+	// Checksums says that the guest checks what it receives, as a real kernel does
+	// whose card does not do it. Optional: what is sent has no checksums.
+	Checksums bool
 }
 
 // Gateway serves one guest.
@@ -114,7 +117,7 @@ func (g *Gateway) attach() error {
 		Address:            tcpip.LinkAddress(link.GatewayMAC),
 		PacketDispatchMode: fdbased.RecvMMsg, PreConfigured: true, IsPacketSocket: []bool{false},
 		// Nothing on the way can damage a packet: both ends are processes of one host.
-		RXChecksumOffload: true, TXChecksumOffload: true,
+		RXChecksumOffload: true, TXChecksumOffload: !g.options.Checksums,
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type world struct {
 	gateway *Gateway
 	guest   *stack.Stack
 	card    *os.File // the guest's end
+	checks  bool     // the guest checks what it receives
 
 	mu      sync.Mutex
 	refused []refusals.Event
@@ -57,20 +58,24 @@ func newWorld(t *testing.T, rules string, hosts names) *world {
 
 func serveGuest(t *testing.T, p *policy.Policy, hosts names) *world {
 	t.Helper()
+	return serve(t, Options{Policy: p}, hosts)
+}
+
+func serve(t *testing.T, o Options, hosts names) *world {
+	t.Helper()
 	ours, guest, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{card: guest}
+	w := &world{card: guest, checks: o.Checksums}
 	refused := func(e refusals.Event) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.refused = append(w.refused, e)
 	}
-	w.gateway, err = New(Options{
-		Link: ours, Policy: p, Refused: refused,
-		Names: &dns.Server{Policy: p, Resolver: hosts, Book: &dns.Book{}, Refused: refused},
-	})
+	o.Link, o.Refused = ours, refused
+	o.Names = &dns.Server{Policy: o.Policy, Resolver: hosts, Book: &dns.Book{}, Refused: refused}
+	w.gateway, err = New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +94,7 @@ func (w *world) boot(t *testing.T) *world {
 	card, err := fdbased.New(&fdbased.Options{
 		FDs: []int{int(w.card.Fd())}, MTU: link.MTU, EthernetHeader: true, Address: tcpip.LinkAddress(link.GuestMAC),
 		PacketDispatchMode: fdbased.RecvMMsg, PreConfigured: true, IsPacketSocket: []bool{false},
-		RXChecksumOffload: true, TXChecksumOffload: true,
+		RXChecksumOffload: !w.checks, TXChecksumOffload: true,
 	})
 	if err != nil {
 		t.Fatal(err)

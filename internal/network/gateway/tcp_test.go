@@ -294,3 +294,21 @@ func TestFlowsAreBounded(t *testing.T) {
 		t.Error("a closed gateway takes a flow")
 	}
 }
+
+// TestChecksums: a guest that drops what has none is served too.
+func TestChecksums(t *testing.T) {
+	const size = 300_000 // several segments
+	at := listen(t, func(conn *net.TCPConn) {
+		_, _ = conn.Write(bytes.Repeat([]byte("x"), size))
+		conn.Close()
+	})
+	p, err := policy.Parse([]byte(`{"version":1,"rules":[` + opened(at) + `]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := serve(t, Options{Policy: p, Checksums: true}, nil).boot(t)
+	b, err := io.ReadAll(w.mustDial(t, at))
+	if err != nil || len(b) != size {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}

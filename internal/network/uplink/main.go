@@ -133,5 +133,5 @@ func serve(c config, card *os.File, refused func(refusals.Event)) (*gateway.Gate
 		Policy: p, Resolver: &dns.Host{}, Book: &dns.Book{}, Refused: refused,
 		Hostname: c.Hostname, Addresses: []netip.Addr{link.Guest4.Addr(), link.Guest6.Addr()},
 	}
-	return gateway.New(gateway.Options{Link: card, Policy: p, Names: names, Refused: refused})
+	return gateway.New(gateway.Options{Link: card, Policy: p, Names: names, Refused: refused, Checksums: c.Checksums})
 }

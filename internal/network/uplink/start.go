@@ -36,6 +36,8 @@ type Command struct {
 	Log *refusals.Files
 	// Policy is what the guest may reach. Required.
 	Policy *policy.Policy
+	// Checksums says that the guest checks what it receives. Optional.
+	Checksums bool
 	// Hostname is the guest's own name, which nobody else is asked for. Optional.
 	Hostname string
 }
@@ -53,9 +55,10 @@ const (
 
 // config is what an uplink reads from its stdin.
 type config struct {
-	Policy   *policy.Policy `json:"policy"`
-	Hostname string         `json:"hostname"`
-	HasLog   bool           `json:"has_log"`
+	Policy    *policy.Policy `json:"policy"`
+	Hostname  string         `json:"hostname"`
+	HasLog    bool           `json:"has_log"`
+	Checksums bool           `json:"checksums"`
 }
 
 // Starting is an uplink that may not serve yet.
@@ -66,7 +69,7 @@ type Starting struct {
 
 // Start starts an uplink, which is a child of this process.
 func (c Command) Start() (*Starting, error) {
-	settings, err := json.Marshal(config{Policy: c.Policy, Hostname: c.Hostname, HasLog: c.Log != nil})
+	settings, err := json.Marshal(config{Policy: c.Policy, Hostname: c.Hostname, HasLog: c.Log != nil, Checksums: c.Checksums})
 	if err != nil {
 		return nil, fmt.Errorf("uplink: %w", err)
 	}
