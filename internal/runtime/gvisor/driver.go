@@ -17,6 +17,7 @@ import (
 	"pyro/api"
 	"pyro/internal/agent/wire"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/carrier"
 	"pyro/internal/runtime/hostprocess"
 )
 
@@ -63,13 +64,17 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err := identifyProcesses(c, &rec); err != nil {
 		return nil, err
 	}
-	var first *firstUplink
+	var network *carrier.Carrier
+	var guest *os.File
 	if s.Network != nil {
-		if first, err = d.firstUplink(rec); err != nil {
+		if network, guest, err = carrier.Begin(d.carrierOptions(s)); err != nil {
 			return nil, err
 		}
-		undo.Add(first.discard)
-		rec.Uplink = first.process
+		defer guest.Close()
+		undo.Add(network.Discard)
+		if rec.Uplink, err = network.Start(rec.Sandbox); err != nil {
+			return nil, err
+		}
 	}
 	if err := writeRecord(d.machineDir(s.ID), rec); err != nil {
 		return nil, storageError("sandbox "+s.ID, err)
@@ -90,11 +95,10 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err != nil {
 		return nil, err
 	}
-	var network *connection
-	if first != nil {
-		if network, err = first.connect(ctx, s.Network, c.Sandbox, agent); err != nil {
+	if network != nil {
+		if err := connect(ctx, network, guest, s.Network, c.Sandbox, agent); err != nil {
 			agent.Close()
-			return nil, networkError(s, err)
+			return nil, carrier.Error(s, err)
 		}
 	}
 	m, err := d.newMachine(rec, c.Sandbox, agent, network)
@@ -158,10 +162,9 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 	// The maker may have known the socket by another name, see runscRoot.
 	c.Sandbox.ControlSocketPath = filepath.Join(d.conf.RootDir, controlSocket(s.ID))
 	d.cpus.adopt(rec.CPUs)
-	var network *connection
+	var network *carrier.Carrier
 	if rec.Spec.Network != nil {
-		network = newConnection()
-		network.uplink = rec.Uplink
+		network = carrier.Adopt(d.carrierOptions(rec.Spec), rec.Sandbox, rec.Uplink)
 	}
 	m, err := d.newMachine(rec, c.Sandbox, nil, network)
 	if err != nil {
@@ -178,7 +181,7 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 func (d *Driver) Remove(_ context.Context, id string) error {
 	m := d.live.Get(id)
 	if m != nil && m.net != nil {
-		m.net.halt() // so that the record names the last uplink
+		m.net.Close() // so that the record names the last uplink
 	}
 	err := d.destroy(id)
 	if m != nil {
@@ -203,7 +206,7 @@ func (d *Driver) destroy(id string) error {
 	}
 	processes := []hostprocess.Process{rec.Sandbox, rec.Gofer, rec.Uplink}
 	if rec.Sandbox.PID == 0 || rec.Spec.Network != nil && !rec.Uplink.Lives() {
-		processes = append(processes, findProcesses(dir)...)
+		processes = append(append(processes, findProcesses(dir)...), carrier.Find(dir)...)
 	}
 	var errs []error
 	for _, p := range processes {

@@ -58,6 +58,7 @@ import (
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/hostprocess"
 	"pyro/internal/runtime/machines"
+	"pyro/internal/runtime/program"
 )
 
 // Options configure a driver.
@@ -101,7 +102,7 @@ const maxID = 64
 // processWide is what gVisor keeps in package variables, set by the first New.
 var processWide struct {
 	once    sync.Once
-	program *os.File // keeps open what specutils.ExePath names
+	program *program.Program // what specutils.ExePath names
 	err     error
 }
 
@@ -114,10 +115,13 @@ func New(o Options) (*Driver, error) {
 	processWide.once.Do(func() {
 		giveUpStdio(o.OwnsStdio)
 		gvlog.SetTarget(gvlog.GoogleEmitter{Writer: &gvlog.Writer{Next: io.Discard}})
-		specutils.ExePath, processWide.program, processWide.err = executable(o, rootless)
+		options := program.Options{Path: o.Executable, Nobody: !rootless, Dir: filepath.Join(o.Dir, "bin")}
+		if processWide.program, processWide.err = program.Open(options); processWide.err == nil {
+			specutils.ExePath = processWide.program.Path
+		}
 	})
 	if processWide.err != nil {
-		return nil, api.AsError(processWide.err)
+		return nil, storageError("sandboxes", processWide.err)
 	}
 	d := &Driver{
 		dir:      o.Dir,

@@ -23,6 +23,7 @@ import (
 	"pyro/internal/agent/process"
 	"pyro/internal/agent/wire"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/carrier"
 	"pyro/internal/runtime/hostprocess"
 	"pyro/internal/runtime/machines"
 )
@@ -36,8 +37,8 @@ type machine struct {
 	rec     record
 	sandbox *sandbox.Sandbox
 	process *hostprocess.Watch
-	memory  *os.File    // the sandbox's memory file; its blocks are the memory in use
-	net     *connection // nil without a network
+	memory  *os.File         // the sandbox's memory file; its blocks are the memory in use
+	net     *carrier.Carrier // nil without a network
 
 	mu       sync.Mutex   // guards what follows
 	agent    *wire.Client // nil until the first call after an adoption
@@ -54,7 +55,7 @@ var (
 	_ runtime.Networked     = (*machine)(nil)
 )
 
-func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, network *connection) (*machine, error) {
+func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, network *carrier.Carrier) (*machine, error) {
 	process, err := rec.Sandbox.Watch()
 	if err != nil {
 		return nil, api.Errorf(api.KindSandboxDied, "sandbox %s ended while it was made", rec.Spec.ID)
@@ -72,7 +73,7 @@ func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, 
 	go m.watch()
 	go m.guard()
 	if network != nil {
-		go m.keepUplink()
+		network.Keep(m.done, m)
 	}
 	return m, nil
 }
@@ -90,7 +91,7 @@ func (m *machine) Close() error {
 			agent.Close()
 		}
 		if m.net != nil {
-			m.net.halt()
+			m.net.Close()
 		}
 		m.process.Stop() // ends watch
 	})
