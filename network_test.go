@@ -45,6 +45,7 @@ func TestNetworkPolicy(t *testing.T) {
 	t.Run("egress", w.egress)
 	t.Run("traffic", w.traffic)
 	t.Run("tools", w.tools)
+	t.Run("microVM", w.microVM)
 }
 
 // enterWorld installs the environment, which needs the real network, and runs
@@ -58,7 +59,11 @@ func enterWorld(t *testing.T) {
 	stop := exec.Command(program(t), "daemon", "stop", "--force")
 	stop.Env = environ
 	defer stop.Run()
-	for _, environment := range []string{"debian:12", "debian:12-build"} {
+	environments := []string{"debian:12", "debian:12-build"}
+	if hasMicroVMs() {
+		environments = append(environments, "kernel:debian-12")
+	}
+	for _, environment := range environments {
 		pull := exec.Command(program(t), "env", "pull", environment)
 		pull.Env = environ
 		if out, err := pull.CombinedOutput(); err != nil {
@@ -117,7 +122,7 @@ type web struct {
 var hosts = map[string][]string{
 	"open.example.": {"93.184.216.10", "2606:2800::10"}, "closed.example.": {"93.184.216.10"}, "other.example.": {"93.184.216.20"},
 	"private.example.": {"10.1.0.7"}, "loopback.example.": {"127.0.0.1"},
-	"git.example.": {"93.184.216.30"}, "pypi.example.": {"93.184.216.31"},
+	"git.example.": {"93.184.216.30"}, "code.example.": {"93.184.216.32"}, "pypi.example.": {"93.184.216.31"},
 	"metadata.example.": {"169.254.169.254"},
 }
 

@@ -103,6 +103,7 @@ func TestScripts(t *testing.T) {
 // that run without root as well.
 var onVM = map[string]bool{
 	"run_exit": true, "run_stdin": false, "run_output": false, "vm": false, "vm_kernel": true,
+	"network": true, "workspace_network": true, "workspace_publish": false,
 	"shell": false, "service": false,
 	"workspace_exec": true, "workspace_logs": false, "workspace_seed": false, "workspace_push": false, "workspace_diff": false,
 	"workspace_snapshots": true, "workspace_reset": false, "workspace_durability": false,

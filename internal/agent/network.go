@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,17 +9,20 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
+	"pyro/internal/agent/card"
 	"pyro/internal/agent/wire"
 )
 
-// setNetwork does what the host asks for about the network. The card itself
-// comes from outside.
+// setNetwork does what the host asks for about the network.
 func setNetwork(ctx context.Context, p wire.NetworkParams) error {
 	if p.DropCard != "" {
-		if err := dropCard(p.DropCard); err != nil {
+		if err := card.Drop(p.DropCard); err != nil {
 			return fmt.Errorf("network card %s: %w", p.DropCard, err)
+		}
+	}
+	if p.Card != nil {
+		if err := card.SetUp(*p.Card); err != nil {
+			return fmt.Errorf("network card %s: %w", p.Card.Name, err)
 		}
 	}
 	if p.ResolvConf != "" {
@@ -80,39 +82,4 @@ func writeAptSources(dir, text string) error {
 	}
 	_, err = f.WriteString(text)
 	return errors.Join(err, f.Close())
-}
-
-// dropCard removes a network card with RTM_DELLINK, rtnetlink(7).
-func dropCard(name string) error {
-	card, err := net.InterfaceByName(name)
-	if err != nil {
-		return nil // there is none
-	}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	const size = unix.NLMSG_HDRLEN + unix.SizeofIfInfomsg
-	request := make([]byte, size)
-	binary.NativeEndian.PutUint32(request[0:], size)
-	binary.NativeEndian.PutUint16(request[4:], unix.RTM_DELLINK)
-	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	binary.NativeEndian.PutUint32(request[8:], 1)
-	binary.NativeEndian.PutUint32(request[unix.NLMSG_HDRLEN+4:], uint32(card.Index))
-	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
-	reply := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(fd, reply, 0)
-	if err != nil {
-		return err
-	}
-	if n < unix.NLMSG_HDRLEN+4 || binary.NativeEndian.Uint16(reply[4:]) != unix.NLMSG_ERROR {
-		return errors.New("the kernel's answer is not understood")
-	}
-	if code := int32(binary.NativeEndian.Uint32(reply[unix.NLMSG_HDRLEN:])); code != 0 {
-		return unix.Errno(-code)
-	}
-	return nil
 }

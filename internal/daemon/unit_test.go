@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,8 +49,25 @@ func (stuck) Name() string { return "stuck" }
 func (stuck) Probe(context.Context) error { select {} }
 
 func TestProbeDeadline(t *testing.T) {
-	if got := probe(t.Context(), stuck{}, 10*time.Millisecond); got.OK || !strings.Contains(got.Reason, "10ms") || got.Hint == "" {
+	if got := probe(t.Context(), "stuck", stuck{}.Probe, 10*time.Millisecond); got.OK || !strings.Contains(got.Reason, "10ms") || got.Hint == "" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// offline is a driver whose machines run, and get no network.
+type offline struct{ runtime.Driver }
+
+func (offline) Name() string                { return "offline" }
+func (offline) Probe(context.Context) error { return nil }
+func (offline) ProbeNetwork(context.Context) error {
+	return api.Errorf(api.KindUnavailable, "no link").WithHint("mend it")
+}
+
+func TestExamineWithoutNetwork(t *testing.T) {
+	s := &server{log: slog.New(slog.DiscardHandler)}
+	check, network := s.examine(t.Context(), offline{})
+	if !check.OK || network || !strings.Contains(check.Reason, "no link") || check.Hint != "mend it" {
+		t.Errorf("%+v, network %v", check, network)
 	}
 }
 

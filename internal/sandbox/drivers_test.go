@@ -52,9 +52,12 @@ func TestWanted(t *testing.T) {
 		driver   string
 		notice   string
 		network  bool
+		without  bool // microVMs cannot give a network
 	}{
 		{want: api.RuntimeAuto, driver: "vm"},
-		{want: api.RuntimeAuto, network: true, driver: "gvisor"},
+		{want: api.RuntimeAuto, network: true, driver: "vm"},
+		{want: api.RuntimeAuto, without: true, driver: "vm"},
+		{want: api.RuntimeAuto, network: true, without: true, driver: "gvisor"},
 		{want: api.RuntimeGVisor, driver: "gvisor"},
 		{want: api.RuntimeVM, driver: "vm"},
 		{why: slow, want: api.RuntimeAuto, driver: "gvisor"},
@@ -64,7 +67,7 @@ func TestWanted(t *testing.T) {
 		{standsIn: api.RuntimeGVisor, want: api.RuntimeVM, driver: "vm"},
 	} {
 		d := sandbox.Drivers{
-			Isolated: []runtime.Driver{choosy{named{name: "vm"}, tc.why}, named{name: "gvisor", network: true}},
+			Isolated: []runtime.Driver{choosy{named{name: "vm", network: !tc.without}, tc.why}, named{name: "gvisor", network: true}},
 			Default:  tc.standsIn,
 		}
 		driver, err := d.Wanted(t.Context(), tc.want, tc.network)

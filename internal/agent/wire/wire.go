@@ -16,6 +16,8 @@ package wire
 
 import (
 	"encoding/json"
+	"net"
+	"net/netip"
 
 	"pyro/internal/frame"
 )
@@ -121,7 +123,22 @@ type ConnectParams struct {
 // empty is left out.
 type NetworkParams struct {
 	DropCard   string `json:"drop_card,omitempty"`   // the network card to remove; none of that name is fine
+	Card       *Card  `json:"card,omitempty"`        // the network card to set up
 	ResolvConf string `json:"resolv_conf,omitempty"` // what /etc/resolv.conf shall hold
 	AptSources string `json:"apt_sources,omitempty"` // what apt's sources.list shall hold, if apt has no sources
 	Connect    string `json:"connect,omitempty"`     // HOST:PORT to connect to by TCP, to see whether that works
+}
+
+// Card is how a network card is to be set up, whose own driver, unlike gVisor's,
+// does not know.
+type Card struct {
+	Name      string         `json:"name"`
+	Addresses []netip.Prefix `json:"addresses"`
+	Gateways  []Gateway      `json:"gateways"` // by which all that is elsewhere is reached
+}
+
+// Gateway is a neighbour that is never asked who it is.
+type Gateway struct {
+	Addr netip.Addr       `json:"addr"`
+	MAC  net.HardwareAddr `json:"mac"`
 }

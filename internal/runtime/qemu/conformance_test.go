@@ -25,7 +25,7 @@ type world struct{ image, kernel string }
 
 func (w world) driver(t *testing.T, dir string) *qemu.Driver {
 	t.Helper()
-	d, err := qemu.New(qemu.Options{Dir: dir, Kernel: w.give, NoKVM: os.Getenv(qemu.NoKVMEnv) != ""})
+	d, err := qemu.New(qemu.Options{Dir: dir, Kernel: w.give, Executable: os.Getenv("PYRO_BIN"), NoKVM: os.Getenv(qemu.NoKVMEnv) != ""})
 	if err != nil {
 		t.Fatal(err)
 	}

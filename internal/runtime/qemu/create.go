@@ -17,6 +17,7 @@ import (
 	"pyro/internal/agent/mux"
 	"pyro/internal/agent/wire"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/carrier"
 	"pyro/internal/runtime/hostprocess"
 )
 
@@ -40,7 +41,11 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err != nil {
 		return nil, err
 	}
-	return d.create(ctx, s, program, d.accelerator(ctx))
+	m, err := d.create(ctx, s, program, d.accelerator(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // checkDisk refuses a saved disk that is not whole, before anything is made.
@@ -59,7 +64,7 @@ func (d *Driver) checkDisk(s runtime.Spec) error {
 	return nil
 }
 
-func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, accel accelerator) (_ runtime.Machine, err error) {
+func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, accel accelerator) (_ *machine, err error) {
 	kernel, err := d.kernel(ctx, s)
 	if err != nil {
 		return nil, err
@@ -88,6 +93,16 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, acc
 		return nil, d.fileError(s, err)
 	}
 	defer f.Close()
+	network, err := d.link(s, f)
+	if err != nil {
+		return nil, err
+	}
+	begun := false
+	defer func() {
+		if network != nil && !begun {
+			network.Discard()
+		}
+	}()
 	cmd, said, err := d.spawn(s.ID, program, rec.arguments(f, accel, commandLine(s, f)), f, accel)
 	if err != nil {
 		return nil, api.Errorf(api.KindUnavailable, "sandbox %s: QEMU cannot start: %w", s.ID, err).
@@ -96,15 +111,25 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, acc
 	if rec.QEMU, err = hostprocess.Identify(cmd.Process.Pid); err != nil {
 		return nil, d.startError(s, said, "")
 	}
+	if network != nil {
+		if rec.Uplink, err = network.Start(rec.QEMU); err != nil {
+			return nil, err
+		}
+	}
 	_ = cmd.Process.Release() // the machine waits for it by a descriptor of its own
 	if err := writeRecord(dir, rec); err != nil {
 		return nil, storageError("sandbox "+s.ID, err)
 	}
-	m, err := d.newMachine(rec)
+	m, err := d.newMachine(rec, network)
 	if err != nil {
 		return nil, d.startError(s, said, "")
 	}
-	if err := m.greet(ctx, said); err != nil {
+	begun = true
+	err = m.greet(ctx, said)
+	if err == nil && network != nil {
+		err = m.connect(ctx)
+	}
+	if err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -207,7 +232,11 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 	if rec.QEMU.PID == 0 || !rec.QEMU.Lives() {
 		return nil, api.Errorf(api.KindNotFound, "sandbox %s does not run", s.ID)
 	}
-	m, err := d.newMachine(rec)
+	network, err := d.adoptNetwork(rec)
+	if err != nil {
+		return nil, err
+	}
+	m, err := d.newMachine(rec, network)
 	if err != nil {
 		return nil, api.Errorf(api.KindNotFound, "sandbox %s does not run", s.ID)
 	}
@@ -227,6 +256,9 @@ func (d *Driver) Adopt(ctx context.Context, s runtime.Spec) (runtime.Machine, er
 // Remove implements runtime.Driver.
 func (d *Driver) Remove(_ context.Context, id string) error {
 	m := d.live.Get(id)
+	if m != nil && m.net != nil {
+		m.net.Close() // so that the record names the last uplink
+	}
 	err := d.destroy(id)
 	if m != nil {
 		m.Wait()
@@ -248,9 +280,12 @@ func (d *Driver) destroy(id string) error {
 			return nil
 		}
 	}
-	processes := []hostprocess.Process{rec.QEMU}
+	processes := []hostprocess.Process{rec.QEMU, rec.Uplink}
 	if rec.QEMU.PID == 0 {
-		processes = findProcesses(dir)
+		processes = append(processes, findProcesses(dir)...)
+	}
+	if rec.QEMU.PID == 0 || rec.Spec.Network != nil && !rec.Uplink.Lives() {
+		processes = append(processes, carrier.Find(dir)...)
 	}
 	var errs []error
 	for _, p := range processes {

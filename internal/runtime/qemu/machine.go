@@ -14,6 +14,7 @@ import (
 	"pyro/internal/agent/wire"
 	"pyro/internal/frame"
 	"pyro/internal/runtime"
+	"pyro/internal/runtime/carrier"
 	"pyro/internal/runtime/hostprocess"
 	"pyro/internal/runtime/machines"
 )
@@ -28,6 +29,7 @@ type machine struct {
 	rec     record
 	process *hostprocess.Watch
 	monitor *monitor
+	net     *carrier.Carrier // nil without a network
 
 	commands   atomic.Int64 // started and ended, both count
 	connecting sync.Mutex   // held while streams are made; before mu
@@ -45,15 +47,17 @@ var (
 	_ runtime.Machine       = (*machine)(nil)
 	_ runtime.LayerExporter = (*machine)(nil)
 	_ runtime.DiskSaver     = (*machine)(nil)
+	_ runtime.Networked     = (*machine)(nil)
 )
 
-// newMachine connects to QEMU's monitor and watches the process.
-func (d *Driver) newMachine(rec record) (*machine, error) {
+// newMachine connects to QEMU's monitor and watches the process, and what carries
+// the network, if there is one.
+func (d *Driver) newMachine(rec record, network *carrier.Carrier) (*machine, error) {
 	process, err := rec.QEMU.Watch()
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{Life: machines.NewLife(rec.Spec.ID), driver: d, rec: rec, process: process}
+	m := &machine{Life: machines.NewLife(rec.Spec.ID), driver: d, rec: rec, process: process, net: network}
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
 	if err := m.connectMonitor(ctx); err != nil {
@@ -63,6 +67,9 @@ func (d *Driver) newMachine(rec record) (*machine, error) {
 	d.live.Put(rec.Spec.ID, m)
 	go m.watch()
 	go m.keepTime()
+	if network != nil {
+		network.Keep(m.Done(), m)
+	}
 	return m, nil
 }
 
@@ -119,6 +126,9 @@ func (m *machine) lastConsole() string {
 func (m *machine) Close() error {
 	m.LetGo(func() {
 		m.driver.live.Drop(m.ID(), m)
+		if m.net != nil {
+			m.net.Close()
+		}
 		m.hangUp()
 		m.monitor.Close()
 		m.process.Stop() // ends watch

@@ -104,7 +104,7 @@ func (d *Driver) judge(ctx context.Context, program string) (verdict, error) {
 		api.Errorf(api.KindUnavailable, "KVM opens, but a guest did not answer within %s", judgeTime).
 			WithHint("turn on nested virtualization on the host of this host, if it is a guest itself"))
 	defer cancel()
-	if err := d.try(limited, program, kvm); err != nil {
+	if err := d.try(limited, program, kvm, nil, usable); err != nil {
 		if ctx.Err() != nil {
 			return now, api.Errorf(api.KindCanceled, "trying out KVM: %w", context.Cause(ctx))
 		}
@@ -155,26 +155,37 @@ func identity(path string) string {
 func (d *Driver) Probe(ctx context.Context) error {
 	program, err := d.program()
 	if err == nil {
-		err = d.try(ctx, program, d.accelerator(ctx))
+		err = d.try(ctx, program, d.accelerator(ctx), nil, usable)
 	}
-	if err != nil {
-		e := api.AsError(err)
-		return &api.Error{Kind: api.KindUnavailable, Message: e.Message, Hint: e.Hint, Err: err}
-	}
-	return nil
+	return unavailable(err)
 }
 
-// try boots a tiny machine and asks it something.
-func (d *Driver) try(ctx context.Context, program string, accel accelerator) error {
+// unavailable makes any error of a probe one that says so.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := api.AsError(err)
+	return &api.Error{Kind: api.KindUnavailable, Message: e.Message, Hint: e.Hint, Err: err}
+}
+
+// usable asks a machine something.
+func usable(ctx context.Context, m *machine) error {
+	_, err := m.Usage(ctx)
+	return err
+}
+
+// try boots a tiny machine and tries it out.
+func (d *Driver) try(ctx context.Context, program string, accel accelerator, network *runtime.Network, use func(context.Context, *machine) error) error {
 	image, err := machines.EmptyImage(d.o.Dir)
 	if err != nil {
 		return err
 	}
 	id := fmt.Sprintf("probe-%012x", time.Now().UnixNano()&0xffffffffffff)
-	spec := runtime.Spec{ID: id, Image: image, VCPUs: 1, MemoryBytes: 128 << 20, DiskBytes: 64 << 20, PIDs: 64}
+	spec := runtime.Spec{ID: id, Image: image, VCPUs: 1, MemoryBytes: 128 << 20, DiskBytes: 64 << 20, PIDs: 64, Network: network}
 	m, err := d.create(ctx, spec, program, accel)
 	if err == nil {
-		_, err = m.Usage(ctx)
+		err = use(ctx, m)
 		m.Close()
 	}
 	if removeErr := d.Remove(context.WithoutCancel(ctx), id); err == nil {

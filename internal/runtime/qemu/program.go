@@ -94,6 +94,7 @@ func (r record) arguments(f *files, accel accelerator, commandLine string) []str
 		"-device", "virtserialport,chardev=agent,name=" + portName,
 		"-object", "rng-builtin,id=rng", "-device", "virtio-rng-device,rng=rng",
 	}
+	args = append(args, cardArguments(f)...)
 	for i, disk := range f.disks {
 		access := "read-only=on,auto-read-only=off"
 		if disk.writable {

@@ -11,6 +11,7 @@
 // # On disk
 //
 //	DIR/
+//	├── bin/                copies of this program, where nobody cannot execute it
 //	├── boot/HASH/initrd    agent and kernel modules, as the kernel unpacks them
 //	├── verdict.json        whether KVM boots a guest, found out once in a boot of the host
 //	└── machines/ID/
@@ -43,6 +44,7 @@ import (
 	"pyro/api"
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/machines"
+	"pyro/internal/runtime/program"
 )
 
 // Kernel is what a machine boots.
@@ -69,6 +71,9 @@ type Options struct {
 	// Program is QEMU. Default: the first that is found of the names that
 	// distributions give it.
 	Program string
+	// Executable is started as uplink; it must call uplink.ReexecMain. Default: the
+	// running executable.
+	Executable string
 	// NoKVM emulates, whatever the host can do.
 	NoKVM bool
 	// Logger gets what the driver does. Default: nothing is logged.
@@ -77,8 +82,9 @@ type Options struct {
 
 // Driver makes microVMs. It implements runtime.Driver.
 type Driver struct {
-	o   Options
-	log *slog.Logger
+	o       Options
+	log     *slog.Logger
+	uplinks func() (*program.Program, error) // what is started as such
 
 	machines machines.Dir
 	live     machines.Table[*machine]
@@ -94,6 +100,9 @@ func New(o Options) (*Driver, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Driver{o: o, log: o.Logger, machines: machines.Dir(filepath.Join(o.Dir, "machines"))}
+	d.uplinks = sync.OnceValues(func() (*program.Program, error) {
+		return program.Open(program.Options{Path: o.Executable, Nobody: isRoot(), Dir: filepath.Join(o.Dir, "bin")})
+	})
 	for _, dir := range []string{string(d.machines), d.bootDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, storageError("folder "+dir, err)
@@ -115,7 +124,7 @@ func (d *Driver) Name() string { return "vm" }
 
 // Features implements runtime.Driver.
 func (d *Driver) Features() runtime.Features {
-	return runtime.Features{Mode: api.GuestSerial, Isolated: true, Limits: true, Kernel: true}
+	return runtime.Features{Mode: api.GuestSerial, Isolated: true, Limits: true, Network: true, Kernel: true}
 }
 
 func (d *Driver) machineDir(id string) string { return d.machines.Of(id) }

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // monitor is a connection to QEMU's monitor. The protocol is QMP: JSON objects,
@@ -80,6 +83,11 @@ var errMonitor = errors.New("QEMU's monitor does not answer")
 // call executes a command and decodes what it returns into result, which may be
 // nil.
 func (m *monitor) call(ctx context.Context, command string, arguments, result any) error {
+	return m.send(ctx, command, arguments, result, nil)
+}
+
+// send is call with an open file on the way, if there is one.
+func (m *monitor) send(ctx context.Context, command string, arguments, result any, file *os.File) error {
 	answer := make(chan message, 1)
 	m.mu.Lock()
 	m.next++
@@ -91,7 +99,7 @@ func (m *monitor) call(ctx context.Context, command string, arguments, result an
 		ID        int    `json:"id"`
 	}{command, arguments, id})
 	if err == nil {
-		_, err = m.conn.Write(append(b, '\n'))
+		err = m.write(append(b, '\n'), file)
 	}
 	m.mu.Unlock()
 	defer func() {
@@ -116,6 +124,23 @@ func (m *monitor) call(ctx context.Context, command string, arguments, result an
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// write sends a line. A file goes along with its first byte, cmsg(3).
+func (m *monitor) write(line []byte, file *os.File) error {
+	if file == nil {
+		_, err := m.conn.Write(line)
+		return err
+	}
+	conn, ok := m.conn.(*net.UnixConn)
+	if !ok {
+		return errors.New("it takes no files")
+	}
+	n, _, err := conn.WriteMsgUnix(line, unix.UnixRights(int(file.Fd())), nil)
+	if err == nil && n < len(line) {
+		_, err = conn.Write(line[n:])
+	}
+	return err
 }
 
 func (m *monitor) Close() {

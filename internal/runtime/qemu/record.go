@@ -13,6 +13,8 @@ type record struct {
 	Spec  runtime.Spec        `json:"spec"`
 	QEMU  hostprocess.Process `json:"qemu"` // known once it runs
 	Accel accelerator         `json:"accel"`
+	// Uplink is the newest process at the far end of the machine's network.
+	Uplink hostprocess.Process `json:"uplink,omitzero"`
 }
 
 func readRecord(dir string) (record, error)  { return machines.ReadRecord[record](dir) }

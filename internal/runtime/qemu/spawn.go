@@ -52,7 +52,7 @@ func (d *Driver) spawn(id, program string, args []string, f *files, accel accele
 // credential is nobody's, for root of the host. Root of a user namespace has no
 // nobody, and no rights outside either.
 func credential(accel accelerator) *syscall.Credential {
-	if os.Geteuid() != 0 || hostprocess.InUserNamespace() {
+	if !isRoot() {
 		return nil
 	}
 	c := &syscall.Credential{Uid: nobody, Gid: nobody}
@@ -72,6 +72,9 @@ func credential(accel accelerator) *syscall.Credential {
 	}
 	return c
 }
+
+// isRoot says whether this process is root of the host.
+func isRoot() bool { return os.Geteuid() == 0 && !hostprocess.InUserNamespace() }
 
 // words are what a process wrote to its stderr, the end of it.
 type words struct {

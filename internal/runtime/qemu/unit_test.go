@@ -249,8 +249,15 @@ func TestArguments(t *testing.T) {
 			t.Errorf("%q is missing in %s", want, line)
 		}
 	}
-	if strings.Contains(line, r.Spec.Image) || strings.Contains(line, "-netdev") {
+	if strings.Contains(line, r.Spec.Image) || strings.Contains(line, "-netdev") || strings.Contains(line, "virtio-net") {
 		t.Errorf("too much is in %s", line)
+	}
+	f.add(linkFile, nil)
+	line = strings.Join(r.arguments(f, tcg, "quiet"), " ")
+	for _, want := range []string{"-netdev dgram,id=link-a,local.type=fd,local.str=9 ", "virtio-net-device,netdev=card,mac=02:70:79:72:6f:02,host_mtu=65520,", "ctrl_vq=off"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("%q is missing in %s", want, line)
+		}
 	}
 }
 
