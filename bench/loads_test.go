@@ -9,6 +9,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"pyro/internal/network/policy"
 )
 
 // load is one thing that a client does with the server.
@@ -69,6 +71,13 @@ func serveLoads() (*loadServer, error) {
 }
 
 func (s *loadServer) port() int { return s.Addr().(*net.TCPAddr).Port }
+
+// policy opens the server to a sandbox, and nothing else.
+func (s *loadServer) policy() (*policy.Policy, error) { return policy.Parse(s.policyText()) }
+
+func (s *loadServer) policyText() []byte {
+	return fmt.Appendf(nil, `{"version":1,"rules":[{"address":"127.0.0.1","ports":[%d],"private":true}]}`, s.port())
+}
 
 // serve answers one request. It ends when the client has closed its end, which it
 // does when it has got everything.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,12 +52,16 @@ func microVMContest(ctx context.Context) (*contest, error) {
 		ours = "microVM, **emulated**"
 	}
 	const other = "gVisor"
-	c := &contest{rounds: 7, contenders: []contender{
+	server, err := serveLoads()
+	if err != nil {
+		return nil, err
+	}
+	c := &contest{rounds: 7, end: server.Close, contenders: []contender{
 		{name: ours, ours: true, once: func(ctx context.Context) (figures, error) {
-			return lifeOf(ctx, machines.Driver, machines.image, machinesFolder)
+			return withTraffic(ctx, machines.Driver, machines.image, machinesFolder, server)
 		}},
 		{name: other, ours: true, once: func(ctx context.Context) (figures, error) {
-			return lifeOf(ctx, sandboxes.Driver, sandboxes.image, "driver")
+			return withTraffic(ctx, sandboxes.Driver, sandboxes.image, "driver", server)
 		}},
 	}}
 	for _, r := range []row{
@@ -69,7 +74,35 @@ func microVMContest(ctx context.Context) (*contest, error) {
 		r.pyro, r.other = ours, other
 		c.rows = append(c.rows, r)
 	}
+	for _, l := range loads {
+		c.rows = append(c.rows, row{what: l.what, figure: l.name, unit: l.unit, pyro: ours, other: other})
+	}
 	return c, nil
+}
+
+// withTraffic measures a machine, and then another one's network.
+func withTraffic(ctx context.Context, d runtime.Driver, image, folder string, server *loadServer) (figures, error) {
+	f, err := lifeOf(ctx, d, image, folder)
+	if err != nil {
+		return nil, err
+	}
+	p, err := server.policy()
+	if err != nil {
+		return nil, err
+	}
+	spec := theLab.spec(image)
+	spec.Network = &runtime.Network{Policy: p}
+	m, err := d.Create(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	inside := func(ctx context.Context, argv ...string) error {
+		return execute(ctx, m, runtime.Command{Argv: argv, Dir: "/"})
+	}
+	traffic, err := server.measure(inside, gatewayHost)(ctx)
+	m.Close()
+	maps.Copy(f, traffic)
+	return f, errors.Join(err, d.Remove(context.WithoutCancel(ctx), spec.ID))
 }
 
 func speed(v float64) string { return fmt.Sprintf("%.0f MB/s", v/1e6) }
@@ -104,7 +137,11 @@ func newMicroVMs() (microVMs, error) {
 	if err != nil {
 		return microVMs{}, err
 	}
-	d, err := qemu.New(qemu.Options{Dir: dir, NoKVM: os.Getenv(qemu.NoKVMEnv) != "", Kernel: func(context.Context) (qemu.Kernel, error) {
+	program, err := pyroProgram()
+	if err != nil {
+		return microVMs{}, err
+	}
+	d, err := qemu.New(qemu.Options{Dir: dir, Executable: program, NoKVM: os.Getenv(qemu.NoKVMEnv) != "", Kernel: func(context.Context) (qemu.Kernel, error) {
 		return qemu.Kernel{Image: kernel, Modules: filepath.Join(filepath.Dir(kernel), "initrd"), ID: kernel, Release: func() {}}, nil
 	}})
 	return microVMs{d, path}, err

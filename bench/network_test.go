@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,8 +87,7 @@ func newNetworked(ctx context.Context, s *loadServer) (*workspace, error) {
 		return nil, err
 	}
 	policy := filepath.Join(dir, "policy.json")
-	text := fmt.Sprintf(`{"version":1,"rules":[{"address":"127.0.0.1","ports":[%d],"private":true}]}`, s.port())
-	if err := os.WriteFile(policy, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(policy, s.policyText(), 0o644); err != nil {
 		return nil, err
 	}
 	return p.createWorkspace(ctx, workspaceEnvironment, "--network-policy", policy)

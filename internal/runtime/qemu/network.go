@@ -96,10 +96,13 @@ func (m *machine) connect(ctx context.Context) error {
 	if err == nil {
 		err = m.setUpCard(ctx)
 	}
-	if err != nil {
-		return carrier.Error(m.rec.Spec, err)
+	switch {
+	case err == nil:
+		return nil
+	case m.rec.Spec.Kernel != "":
+		return carrier.Error(m.rec.Spec, err).WithHint("give it a kernel that has what docs/microvm.md lists for a network, or no --network")
 	}
-	return nil
+	return carrier.Error(m.rec.Spec, err)
 }
 
 func (m *machine) setUpCard(ctx context.Context) error {

@@ -32,8 +32,10 @@ func standing(t *testing.T) *monitor {
 	t.Cleanup(func() { gateway.Close() })
 	f.add(linkFile, guest)
 	defer f.Close()
-	args := append([]string{"-S", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "microvm,acpi=on,x-option-roms=off", "-accel", "tcg", "-m", "64M",
-		"-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control"}, cardArguments(f)...)
+	args := append([]string{
+		"-S", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "microvm,acpi=on,x-option-roms=off", "-accel", "tcg", "-m", "64M",
+		"-chardev", "socket,id=qmp,fd=3,server=on,wait=off", "-mon", "chardev=qmp,mode=control",
+	}, cardArguments(f)...)
 	cmd := exec.Command(program, args...)
 	cmd.ExtraFiles, cmd.Stderr = f.open, os.Stderr
 	if err := cmd.Start(); err != nil {
