@@ -48,7 +48,7 @@ func wire(o Options, log *slog.Logger) (*parts, error) {
 		isolated, p.closers = d, append(p.closers, d)
 	} else {
 		log.Error("the gvisor runtime cannot be set up", "error", err)
-		isolated = unavailable{string(api.RuntimeGVisor), runtime.Features{Mode: api.GuestGVisor, Isolated: true, Limits: true}, api.AsError(err)}
+		isolated = unavailable{string(api.RuntimeGVisor), runtime.Features{Mode: api.GuestGVisor, Isolated: true, Limits: true, Network: true}, api.AsError(err)}
 	}
 	hostCompat, err := host.New(host.Options{Dir: o.Dirs.Driver("host")})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pyro/api"
+	"pyro/internal/network/policy"
 	"pyro/internal/runtime"
 )
 
@@ -25,7 +26,7 @@ func nothingLeft(t *testing.T, dir, id string) {
 	}
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range files {
-		if b, _ := os.ReadFile(file); strings.Contains(string(b), "\x00-name\x00"+id+"\x00") {
+		if b, _ := os.ReadFile(file); strings.Contains(string(b), "\x00-name\x00"+id+"\x00") || strings.Contains(string(b), dir) {
 			t.Errorf("%s is left: %.100q", file, b)
 		}
 	}
@@ -92,16 +93,18 @@ func TestNoKernel(t *testing.T) {
 }
 
 // TestMakerKilled: a machine whose maker was killed before it could write down
-// the process is removed all the same.
+// the processes is removed all the same.
 func TestMakerKilled(t *testing.T) {
 	w, dir := environment(t), t.TempDir()
-	m, err := w.driver(t, dir).Create(t.Context(), w.spec("orphan-1"))
+	s := w.spec("orphan-1")
+	s.Network = &runtime.Network{Policy: policy.Allowlist()}
+	m, err := w.driver(t, dir).Create(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.Close()
 	file := filepath.Join(dir, "machines", "orphan-1", "machine.json")
-	b, err := json.Marshal(map[string]any{"spec": w.spec("orphan-1")})
+	b, err := json.Marshal(map[string]any{"spec": s})
 	if err != nil {
 		t.Fatal(err)
 	}
