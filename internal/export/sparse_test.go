@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -45,5 +46,43 @@ func TestHoles(t *testing.T) {
 		if blocks := info.Sys().(*syscall.Stat_t).Blocks; info.Size() != size || blocks*512 > 4<<20 {
 			t.Errorf("%s has %d bytes and takes %d on the disk", name, info.Size(), blocks*512)
 		}
+	}
+}
+
+// hole is a source of a file of a terabyte whose last bytes alone are data.
+type hole struct{ reads int64 }
+
+const terabyte = 1 << 40
+
+func (h *hole) NextData(off int64) (start, end int64) { return max(off, terabyte-3), terabyte }
+
+func (h *hole) ReadAt(p []byte, off int64) (int, error) {
+	h.reads += int64(len(p))
+	return strings.NewReader("end").ReadAt(p, off-(terabyte-3))
+}
+
+// TestHolesAreNotRead: what is exported of a file whose holes are known costs what
+// is in it.
+func TestHolesAreNotRead(t *testing.T) {
+	g, src := newGuest(t), &hole{}
+	if err := g.PutData("/workspace/f", &tree.Node{Mode: 0o640, Size: terabyte}, src, 0); err != nil {
+		t.Fatal(err)
+	}
+	target := filepath.Join(t.TempDir(), "out")
+	if _, err := export.Write(t.Context(), g.source("f"), target, export.Options{MaxBytes: terabyte}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.Open(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	info, err := out.Stat()
+	if err != nil || info.Size() != terabyte || src.reads > 3 {
+		t.Errorf("%d bytes were read, and written: %v, %v", src.reads, info.Size(), err)
+	}
+	b := make([]byte, 4)
+	if _, err := out.ReadAt(b, terabyte-4); err != nil || string(b) != "\x00end" {
+		t.Errorf("the end is %q, %v", b, err)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -159,26 +158,27 @@ func cannotLink(err error) bool {
 }
 
 // fill writes n's bytes and mode to the empty file f. Zeros become holes, so that
-// a sparse file of the guest does not fill the host's disk.
+// a sparse file of the guest does not fill the host's disk, and holes are not read.
 func (w *writer) fill(f *os.File, n *tree.Node) error {
 	r := w.tree.Open(n)
 	for at := int64(0); ; {
 		if err := stopped(w.ctx, w.name); err != nil {
 			return err
 		}
-		c, err := io.ReadFull(r, w.buf)
-		if piece := w.buf[:c]; !allZero(piece) {
-			if _, err := f.WriteAt(piece, at); err != nil {
+		start, end := n.NextData(at)
+		if start == n.Size {
+			return errors.Join(f.Truncate(n.Size), f.Chmod(perm(n)))
+		}
+		piece := w.buf[:min(int64(len(w.buf)), end-start)]
+		if c, err := r.ReadAt(piece, start); c < len(piece) {
+			return err
+		}
+		if !allZero(piece) {
+			if _, err := f.WriteAt(piece, start); err != nil {
 				return err
 			}
 		}
-		at += int64(c)
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return errors.Join(f.Truncate(at), f.Chmod(perm(n)))
-		}
-		if err != nil {
-			return err
-		}
+		at = start + int64(len(piece))
 	}
 }
 

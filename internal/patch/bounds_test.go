@@ -86,6 +86,50 @@ func TestLargeFiles(t *testing.T) {
 	}
 }
 
+// hole is the source of a file of a terabyte that has data at its end alone.
+type hole struct {
+	*strings.Reader
+	reads int
+}
+
+const terabyte = 1 << 40
+
+func (h *hole) NextData(off int64) (start, end int64) { return max(off, terabyte-h.Size()), terabyte }
+
+func (h *hole) ReadAt(p []byte, off int64) (int, error) {
+	h.reads += len(p)
+	if off < terabyte-h.Size() { // what git looks at to call a file binary
+		clear(p)
+		return len(p), nil
+	}
+	return h.Reader.ReadAt(p, off-(terabyte-h.Size()))
+}
+
+// TestHolesAreNotRead: what is a hole in both is the same.
+func TestHolesAreNotRead(t *testing.T) {
+	sources := []*hole{}
+	files := func(last string) *tree.Tree {
+		tr := treetest.New(t)
+		for name, data := range map[string]string{"/w/last": last, "/w/same": "end"} {
+			src := &hole{Reader: strings.NewReader(data)}
+			sources = append(sources, src)
+			if err := tr.PutData(name, &tree.Node{Size: terabyte}, src, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return tr
+	}
+	d := compare(t, files("END"), files("end"), patch.Options{})
+	if diff := cmp.Diff([]string{"modified last file binary"}, describeAll(d)); diff != "" {
+		t.Error(diff)
+	}
+	for _, s := range sources {
+		if s.reads > 20_000 {
+			t.Errorf("%d bytes were read", s.reads)
+		}
+	}
+}
+
 // TestScatteredEdits: many small changes of a large file stay small, other than
 // what a diff that gives up would make of them.
 func TestScatteredEdits(t *testing.T) {

@@ -82,25 +82,39 @@ func (w *walker) differ(path string, a, b *tree.Node) (bool, error) {
 	return !bytes.Equal(before, after), err
 }
 
-// differLarge compares a piece at a time, up to the first difference.
+// differLarge compares a piece at a time, up to the first difference. What is a hole
+// in both is not read.
 func (w *walker) differLarge(path string, a, b *tree.Node) (bool, error) {
 	before, after := w.before.tree.Open(a), w.after.tree.Open(b)
 	var x, y [chunkBytes]byte
-	for left := a.Size; left > 0; {
+	for at := int64(0); ; {
 		if w.ctx.Err() != nil {
 			return false, canceled(w.ctx)
 		}
-		n := min(left, chunkBytes)
-		if _, err := io.ReadFull(before, x[:n]); err != nil {
+		inA, _ := a.NextData(at)
+		inB, _ := b.NextData(at)
+		if at = min(inA, inB); at == a.Size {
+			return false, nil
+		}
+		n := min(a.Size-at, chunkBytes)
+		if err := readAt(before, x[:n], at); err != nil {
 			return false, unreadable(path, err)
 		}
-		if _, err := io.ReadFull(after, y[:n]); err != nil {
+		if err := readAt(after, y[:n], at); err != nil {
 			return false, unreadable(path, err)
 		}
 		if !bytes.Equal(x[:n], y[:n]) {
 			return true, nil
 		}
-		left -= n
+		at += n
 	}
-	return false, nil
+}
+
+// readAt fills p.
+func readAt(r io.ReaderAt, p []byte, at int64) error {
+	n, err := r.ReadAt(p, at)
+	if n == len(p) {
+		return nil
+	}
+	return err
 }

@@ -39,7 +39,8 @@ type ApplyOptions struct {
 }
 
 // ApplyTar puts the entries of the tar r into the tree as one layer. r is
-// uncompressed and is read up to the archive's end mark.
+// uncompressed and is read up to the archive's end mark. What Data leaves of a
+// payload is passed over with Seek if r is an [io.Seeker].
 //
 // An entry that is dangerous or makes no sense is an error of KindUnsafe which
 // names the archive and the entry; r's own errors keep their kind, or become
@@ -55,7 +56,7 @@ func (t *Tree) ApplyTar(r io.Reader, o ApplyOptions) error {
 
 	src := &source{r: r}
 	a := &applier{
-		t: t, o: o, tr: tar.NewReader(src),
+		t: t, o: o, tr: tar.NewReader(src.reader()),
 		whiteouts: map[string]bool{}, purged: map[*Node]bool{}, skipped: map[string]*Node{},
 	}
 	last, err := a.run()
@@ -80,6 +81,17 @@ func (s *source) Read(p []byte) (int, error) {
 		s.err = err
 	}
 	return n, err
+}
+
+// reader is what archive/tar is given: it seeks in every reader that says it can.
+func (s *source) reader() io.Reader {
+	if seeker, ok := s.r.(io.Seeker); ok {
+		return struct {
+			io.Reader
+			io.Seeker
+		}{s, seeker}
+	}
+	return s
 }
 
 func readError(archive string, err error) error {

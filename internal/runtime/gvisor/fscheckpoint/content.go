@@ -120,6 +120,20 @@ type content struct {
 	segments []segment
 }
 
+// find returns the first segment that ends behind off.
+func (c *content) find(off int64) int {
+	return sort.Search(len(c.segments), func(i int) bool { return c.segments[i].end > off })
+}
+
+// NextData implements tree.Sparse. Pages of a segment that hold nothing count as data.
+func (c *content) NextData(off int64) (start, end int64) {
+	i := c.find(off)
+	if i == len(c.segments) || c.segments[i].start >= c.size {
+		return c.size, c.size
+	}
+	return max(off, c.segments[i].start), min(c.segments[i].end, c.size)
+}
+
 // ReadAt implements io.ReaderAt.
 func (c *content) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
@@ -140,8 +154,7 @@ func (c *content) ReadAt(p []byte, off int64) (int, error) {
 
 // read fills p, which lies in the file.
 func (c *content) read(p []byte, off int64) (done int, err error) {
-	i := sort.Search(len(c.segments), func(i int) bool { return c.segments[i].end > off })
-	for ; done < len(p); i++ {
+	for i := c.find(off); done < len(p); i++ {
 		rest := p[done:]
 		if i == len(c.segments) || c.segments[i].start-off >= int64(len(rest)) {
 			clear(rest)
