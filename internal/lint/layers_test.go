@@ -58,7 +58,7 @@ var layers = []layer{
 		why:      "the domain talks to the contract in internal/runtime; only internal/daemon knows which drivers there are",
 	},
 	{
-		packages: []string{"pyro/internal/tree/...", "pyro/internal/seed/...", "pyro/internal/export/...", "pyro/internal/patch/...", "pyro/internal/erofs/...", "pyro/internal/debian/...", "pyro/internal/oci/..."},
+		packages: []string{"pyro/internal/tree/...", "pyro/internal/holes/...", "pyro/internal/seed/...", "pyro/internal/export/...", "pyro/internal/patch/...", "pyro/internal/erofs/...", "pyro/internal/debian/...", "pyro/internal/oci/..."},
 		never:    append([]string{"pyro/client/...", "pyro/internal/cli/...", "gvisor.dev/gvisor/..."}, domain...),
 		why:      "readers and writers of formats are used by the domain and know nothing of it",
 	},

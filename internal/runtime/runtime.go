@@ -226,7 +226,7 @@ type LayerExporter interface {
 	// ExportLayer writes the machine's writable layer to w as a tar stream:
 	// added and changed files, deleted ones as character devices 0:0 (later
 	// ones may be hard links to the first), replaced folders with the PAX
-	// record SCHILY.xattr.trusted.overlay.opaque=y.
+	// record SCHILY.xattr.trusted.overlay.opaque=y. Holes of files are zeros.
 	ExportLayer(ctx context.Context, w io.Writer) error
 }
 

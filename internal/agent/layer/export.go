@@ -2,7 +2,6 @@ package layer
 
 import (
 	"archive/tar"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,7 +15,7 @@ import (
 
 // Export writes the layer in the folder dir, which nobody changes meanwhile.
 func Export(dir string, w io.Writer) error {
-	e := &exporter{dir: dir, tar: tar.NewWriter(w), links: map[uint64]string{}, buf: make([]byte, len(noBytes))}
+	e := &exporter{dir: dir, tar: tar.NewWriter(w), links: map[uint64]string{}, buf: make([]byte, copyBuffer)}
 	if err := filepath.WalkDir(dir, e.visit); err != nil {
 		return err
 	}
@@ -63,7 +62,7 @@ func (e *exporter) entry(path, name string, st fs.FileInfo) error {
 	case syscall.S_IFDIR:
 		h.Typeflag, h.Name = tar.TypeDir, name+"/"
 	case syscall.S_IFREG:
-		h.Typeflag, h.Size = tar.TypeReg, sys.Size
+		h.Typeflag = tar.TypeReg
 	case syscall.S_IFLNK:
 		h.Typeflag = tar.TypeSymlink
 		var err error
@@ -84,74 +83,19 @@ func (e *exporter) entry(path, name string, st fs.FileInfo) error {
 	whiteout := h.Typeflag == tar.TypeChar && sys.Rdev == 0
 	if sys.Nlink > 1 && h.Typeflag != tar.TypeDir && !whiteout {
 		if first, ok := e.links[sys.Ino]; ok {
-			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+			h.Typeflag, h.Linkname = tar.TypeLink, first
 			return e.tar.WriteHeader(h)
 		}
 		e.links[sys.Ino] = name
 	}
 	if !whiteout {
 		var err error
-		if h.PAXRecords, err = xattrs(path); err != nil {
+		if h.PAXRecords, err = xattrs(path, e.buf[:maxXattrs]); err != nil {
 			return err
 		}
 	}
-	if err := e.tar.WriteHeader(h); err != nil {
-		return err
+	if h.Typeflag == tar.TypeReg {
+		return e.file(path, h, sys)
 	}
-	if h.Typeflag == tar.TypeReg && h.Size > 0 {
-		return e.content(path, h.Size)
-	}
-	return nil
+	return e.tar.WriteHeader(h)
 }
-
-// content writes the bytes of a file. Holes are not read.
-func (e *exporter) content(path string, size int64) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	for at := int64(0); at < size; {
-		data, err := f.Seek(at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			data, err = size, nil
-		}
-		if err != nil {
-			return err
-		}
-		data = min(data, size)
-		if err := e.zeros(data - at); err != nil || data == size {
-			return err
-		}
-		end, err := f.Seek(data, unix.SEEK_HOLE)
-		if err != nil {
-			return err
-		}
-		end = min(end, size)
-		if err := e.bytes(io.NewSectionReader(f, data, end-data)); err != nil {
-			return err
-		}
-		at = end
-	}
-	return nil
-}
-
-func (e *exporter) bytes(r *io.SectionReader) error {
-	n, err := io.CopyBuffer(struct{ io.Writer }{e.tar}, struct{ io.Reader }{r}, e.buf)
-	if err == nil && n != r.Size() {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
-}
-
-func (e *exporter) zeros(n int64) error {
-	for ; n > 0; n -= min(n, int64(len(noBytes))) {
-		if _, err := e.tar.Write(noBytes[:min(n, int64(len(noBytes)))]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// noBytes is what a hole reads as.
-var noBytes = make([]byte, 256<<10)

@@ -2,7 +2,8 @@
 //
 // The tar is what pyro's runtimes exchange: added and changed files, deleted
 // ones as character devices 0:0, and folders that replaced another one with the
-// record SCHILY.xattr.trusted.overlay.opaque. Sockets are left out. See
+// record SCHILY.xattr.trusted.overlay.opaque. Sockets are left out. Only files with
+// holes are entries of their own kind, see package holes. See
 // https://docs.kernel.org/filesystems/overlayfs.html for what is in such a layer.
 package layer
 
@@ -26,9 +27,9 @@ func kept(name string) bool {
 // maxXattrs bounds the names and each value, as ext4 does.
 const maxXattrs = 64 << 10
 
-// xattrs returns what of a file's attributes a tar has to hold.
-func xattrs(path string) (map[string]string, error) {
-	names := make([]byte, maxXattrs)
+// xattrs returns what of a file's attributes a tar has to hold. names has room for
+// maxXattrs.
+func xattrs(path string, names []byte) (map[string]string, error) {
 	n, err := unix.Llistxattr(path, names)
 	if err == unix.ENOTSUP || n == 0 {
 		return nil, nil

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"pyro/internal/holes"
 )
 
 // sample makes a layer with everything that one can hold.
@@ -69,7 +71,7 @@ func TestRoundTrip(t *testing.T) {
 	for path, attrs := range map[string]map[string]string{
 		"/opaque": {"SCHILY.xattr." + opaqueXattr: "y"}, "/d/one": {"SCHILY.xattr.user.kept": "v"},
 	} {
-		got, err := xattrs(to + path)
+		got, err := xattrs(to+path, make([]byte, maxXattrs))
 		if diff := cmp.Diff(attrs, got); err != nil || diff != "" {
 			t.Errorf("%s: %v %s", path, err, diff)
 		}
@@ -77,6 +79,48 @@ func TestRoundTrip(t *testing.T) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(to+"/hole", &st); err != nil || st.Blocks > 64 {
 		t.Errorf("the hole takes %d blocks (%v)", st.Blocks, err)
+	}
+}
+
+// TestHoles: a layer is as large as the data in it.
+func TestHoles(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	const size = 1 << 40
+	pieces := []holes.Piece{{Offset: 0, Size: 5000}, {Offset: 20_000, Size: 9}, {Offset: size / 2, Size: 300_000}, {Offset: size - 4097, Size: 4097}}
+	f, err := os.Create(filepath.Join(from, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for i, p := range pieces {
+		if _, err := f.WriteAt(bytes.Repeat([]byte{byte(i + 1)}, int(p.Size)), p.Offset); err != nil {
+			t.Skipf("needs a file system with files of a terabyte: %v", err)
+		}
+	}
+	sh(t, from, "truncate -s 1T only")
+	layer := export(t, from)
+	if len(layer) > 400_000 {
+		t.Errorf("the layer has %d bytes", len(layer))
+	}
+	if err := Restore(to, bytes.NewReader(layer)); err != nil {
+		t.Fatal(err)
+	}
+	for name, blocks := range map[string]int64{"f": 800, "only": 0} {
+		var st syscall.Stat_t
+		if err := syscall.Stat(filepath.Join(to, name), &st); err != nil || st.Size != size || st.Blocks > blocks {
+			t.Errorf("%s: %d bytes in %d blocks, %v", name, st.Size, st.Blocks, err)
+		}
+	}
+	got, err := os.Open(filepath.Join(to, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Close()
+	for i, p := range pieces {
+		b := make([]byte, p.Size)
+		if _, err := got.ReadAt(b, p.Offset); err != nil || !bytes.Equal(b, bytes.Repeat([]byte{byte(i + 1)}, int(p.Size))) {
+			t.Errorf("other bytes at %d, %v", p.Offset, err)
+		}
 	}
 }
 
@@ -130,6 +174,7 @@ func TestNothingOutside(t *testing.T) {
 func FuzzRestore(f *testing.F) {
 	f.Add([]byte(nil))
 	f.Add(hostile(f, "/tmp", tar.Header{Typeflag: tar.TypeReg, Name: "out/f"}))
+	f.Add(hostile(f, "/tmp", tar.Header{Typeflag: tar.TypeReg, Name: "f", PAXRecords: map[string]string{holes.Record: "9"}}))
 	f.Add(hostile(f, "..", tar.Header{Typeflag: tar.TypeLink, Name: "l", Linkname: "out/x"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 1<<20 {

@@ -20,7 +20,7 @@ func Restore(dir string, r io.Reader) error {
 		return err
 	}
 	defer root.Close()
-	s := &restorer{root: root}
+	s := &restorer{root: root, buf: make([]byte, copyBuffer)}
 	defer s.leave()
 	tr := tar.NewReader(r)
 	for {
@@ -39,6 +39,7 @@ func Restore(dir string, r io.Reader) error {
 
 type restorer struct {
 	root    *os.Root
+	buf     []byte
 	folder  *os.File // the open parent of the newest entry
 	at      string   // its name
 	folders []folder // whose times are set at the end
@@ -92,7 +93,7 @@ func (s *restorer) entry(h *tar.Header, data io.Reader) error {
 		}
 		s.folders = append(s.folders, folder{name, h})
 	case tar.TypeReg:
-		err = writeFile(parent, base, h.Size, data)
+		err = s.writeFile(parent, base, h, data)
 	case tar.TypeLink:
 		return s.link(parent, base, h.Linkname)
 	case tar.TypeSymlink:
@@ -133,21 +134,6 @@ func (s *restorer) link(parent int, base, to string) error {
 	}
 	defer f.Close()
 	return unix.Linkat(int(f.Fd()), path.Base(to), parent, base, 0)
-}
-
-// writeFile writes a new file, leaving out what is zero.
-func writeFile(parent int, base string, size int64, data io.Reader) error {
-	fd, err := unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), base)
-	skip := func(n int64) error { _, err := f.Seek(n, io.SeekCurrent); return err }
-	_, err = io.CopyBuffer(&Zeros{W: f, Skip: skip}, struct{ io.Reader }{data}, make([]byte, 256<<10))
-	if err == nil {
-		err = f.Truncate(size)
-	}
-	return errors.Join(err, f.Close())
 }
 
 // attributes sets owner, mode, extended attributes and times, in this order:

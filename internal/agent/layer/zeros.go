@@ -15,6 +15,8 @@ type Zeros struct {
 // zeroUnit is the shortest run that is taken out.
 const zeroUnit = 4096
 
+var noBytes = make([]byte, zeroUnit)
+
 // Write implements io.Writer.
 func (z *Zeros) Write(p []byte) (int, error) {
 	done := 0
@@ -39,7 +41,7 @@ func (z *Zeros) Write(p []byte) (int, error) {
 func run(p []byte) (n int, zero bool) {
 	for n < len(p) {
 		unit := p[n:min(n+zeroUnit, len(p))]
-		is := len(unit) == zeroUnit && bytes.Equal(unit, noBytes[:zeroUnit])
+		is := len(unit) == zeroUnit && bytes.Equal(unit, noBytes)
 		if n > 0 && is != zero {
 			return n, zero
 		}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"pyro/api"
+	"pyro/internal/holes"
 	"pyro/internal/runtime"
 	"pyro/internal/tree"
 )
@@ -73,7 +74,7 @@ func parseDisk(b []byte) (map[string]int64, error) {
 	if err := dec.Decode(&s); err != nil {
 		return nil, err
 	}
-	if s.Format != diskFormat {
+	if s.Format != diskFormat && s.Format != diskFormatPlain {
 		return nil, errors.New("its format is not known")
 	}
 	for mount, size := range s.Sizes {
@@ -101,27 +102,40 @@ func (d *disk) Apply(ctx context.Context, mount string, t *tree.Tree) error {
 	if err != nil {
 		return err
 	}
-	at := &position{ctx: ctx, r: io.NewSectionReader(f, 0, d.sizes[mount])}
+	at := &reader{ctx, io.NewSectionReader(f, 0, d.sizes[mount])}
+	left := maxPieces
 	return t.ApplyTar(at, tree.ApplyOptions{
 		Name: "disk snapshot " + d.dir, Whiteouts: tree.WhiteoutsOverlay, Limits: tree.Limits{Bytes: math.MaxInt64},
-		Data: func(h *tar.Header, _ io.Reader) (io.ReaderAt, int64, int64, error) { return f, at.n, h.Size, nil },
+		Data: func(h *tar.Header, payload io.Reader) (io.ReaderAt, int64, int64, error) {
+			m, sparse, err := holes.Read(h, payload, left)
+			if err != nil {
+				return nil, 0, 0, err
+			}
+			here, err := at.Seek(0, io.SeekCurrent)
+			if !sparse || err != nil {
+				return f, here, h.Size, err
+			}
+			left -= len(m.Pieces)
+			return holes.NewFile(m, f, here), 0, m.Size, nil
+		},
 	})
 }
 
-// position counts what was read.
-type position struct {
+// maxPieces bounds the pieces of files that are kept in memory for one layer, at 24
+// bytes each.
+const maxPieces = holes.MaxPieces
+
+// reader reads a layer until its context is done.
+type reader struct {
 	ctx context.Context
-	r   io.Reader
-	n   int64
+	*io.SectionReader
 }
 
-func (p *position) Read(b []byte) (int, error) {
-	if err := p.ctx.Err(); err != nil {
+func (r *reader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n, err := p.r.Read(b)
-	p.n += int64(n)
-	return n, err
+	return r.SectionReader.Read(b)
 }
 
 // WriteLayer implements runtime.Disk.
@@ -130,8 +144,7 @@ func (d *disk) WriteLayer(ctx context.Context, mount string, w io.Writer) error 
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(w, &position{ctx: ctx, r: io.NewSectionReader(f, 0, d.sizes[mount])})
-	return err
+	return plain("disk snapshot "+d.dir, &reader{ctx, io.NewSectionReader(f, 0, d.sizes[mount])}, w)
 }
 
 // Close implements runtime.Disk.

@@ -22,11 +22,15 @@ import (
 //	workspace.tar    the layer of /workspace, if it has one
 //	layers.json      the sizes of both, written last
 //
-// The tars are sparse files, in the form of runtime.LayerExporter.
+// The tars are in the form of runtime.LayerExporter, but for files with holes, which
+// are entries of package holes. They are sparse files: zeros take no room in them.
 const diskFileName = "layers.json"
 
-// diskFormat is that of the folder.
-const diskFormat = 1
+// The format of the folder.
+const (
+	diskFormat      = 2
+	diskFormatPlain = 1 // holes are zeros: of earlier versions, which read no other
+)
 
 // layerFile is the file of a mount's layer.
 func layerFile(mount string) string {
@@ -127,8 +131,22 @@ func receive(in *frame.Reader, r receiver) error {
 
 // ExportLayer implements runtime.LayerExporter.
 func (m *machine) ExportLayer(ctx context.Context, w io.Writer) error {
-	return m.layers(ctx, []string{runtime.RootMount}, &writerReceiver{Writer: w})
+	in, out := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := m.layers(ctx, []string{runtime.RootMount}, &writerReceiver{Writer: out})
+		out.CloseWithError(err)
+		sent <- err
+	}()
+	err := plain("sandbox "+m.ID(), in, w)
+	in.CloseWithError(errTooMuch)
+	if sendErr := <-sent; err == nil || sendErr != nil && errors.Is(err, sendErr) {
+		err = sendErr
+	}
+	return err
 }
+
+var errTooMuch = errors.New("more bytes than the layer has")
 
 // writerReceiver passes one layer on.
 type writerReceiver struct {

@@ -213,7 +213,7 @@ func TestDamagedDisks(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"empty":        {},
 		"not JSON":     {diskFileName: "{"},
-		"format":       {diskFileName: `{"format":2,"sizes":{}}`},
+		"format":       {diskFileName: `{"format":3,"sizes":{}}`},
 		"no layer":     {diskFileName: `{"format":1,"sizes":{"/":512}}`},
 		"cut layer":    {diskFileName: `{"format":1,"sizes":{"/":512}}`, "root.tar": "x"},
 		"other mounts": {diskFileName: `{"format":1,"sizes":{"/../x":1}}`},

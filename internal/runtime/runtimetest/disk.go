@@ -22,6 +22,7 @@ var diskTests = map[string]func(*testing.T, *world){
 	"Truncated":     testTruncatedDisk,
 	"Layer":         testStartWithLayer,
 	"Workspace":     testWorkspaceImage,
+	"Holes":         testHoles,
 }
 
 // hardCases makes a file of every kind that is easily lost, in a guest with
