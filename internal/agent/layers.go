@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
@@ -42,6 +43,10 @@ func (s *streams) exportLayers(conn net.Conn, p wire.LayersParams) {
 	_ = out.Write(wire.FrameEnd, nil)
 }
 
+// layerBuffer is what is sent at once: a frame for every small file, and each of its
+// headers, would cost more than the files.
+const layerBuffer = 256 << 10
+
 func (s *streams) sendLayers(out *frame.Writer, mounts []string) error {
 	for _, mount := range mounts {
 		l, ok := s.layers[mount]
@@ -59,8 +64,12 @@ func (s *streams) sendLayers(out *frame.Writer, mounts []string) error {
 			return err
 		}
 		zeros := func(n int64) error { return out.WriteJSON(wire.FrameZeros, wire.Zeros{Count: n}) }
-		if err := layer.Export(s.layers[mount].upper, &layer.Zeros{W: framed{out}, Skip: zeros}); err != nil {
+		buffered := bufio.NewWriterSize(&layer.Zeros{W: framed{out}, Skip: zeros}, layerBuffer)
+		if err := layer.Export(s.layers[mount].upper, buffered); err != nil {
 			return fmt.Errorf("layer of %s: %w", mount, err)
+		}
+		if err := buffered.Flush(); err != nil {
+			return err
 		}
 	}
 	return nil
