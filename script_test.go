@@ -94,12 +94,8 @@ func TestScripts(t *testing.T) {
 
 // onVM are the scripts that are run on microVMs too, with what it costs in mind:
 // where there is no KVM they are emulated, twenty times slower. Those that are not
-// listed are about what no runtime has a part in, or about gVisor itself, or, as
-// workspace_ttl, give a life that is shorter than an emulated start, or, as
-// workspace_damage, damage files that only gVisor writes, or, as workspace_export,
-// make a file with a hole of a terabyte, which a microVM's saved disk has byte by
-// byte for whoever reads it; what they say
-// of limits and isolation the suite of the drivers says of both. True are those
+// listed are about what no runtime has a part in, or about gVisor itself; what they
+// say of limits and isolation the suite of the drivers says of both. True are those
 // that run without root as well.
 var onVM = map[string]bool{
 	"run_exit": true, "run_stdin": false, "run_output": false, "vm": false, "vm_kernel": true,
@@ -107,6 +103,7 @@ var onVM = map[string]bool{
 	"shell": false, "service": false,
 	"workspace_exec": true, "workspace_logs": false, "workspace_seed": false, "workspace_push": false, "workspace_diff": false,
 	"workspace_snapshots": true, "workspace_reset": false, "workspace_durability": false,
+	"workspace_export": false, "workspace_damage": false, "workspace_ttl": false,
 	"workspace_walkthrough": true,
 }
 

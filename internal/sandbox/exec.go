@@ -119,7 +119,7 @@ func (r *run) withLimit(why error) error {
 		return why
 	}
 	hit := r.limitHit()
-	if hit == nil {
+	if hit == nil || hit.Kind == api.KindSandboxDied { // the machine, too, may be out of time
 		return why
 	}
 	return &api.Error{Kind: e.Kind, Message: e.Message + "; " + hit.Message, Hint: hit.Hint}
