@@ -19,6 +19,7 @@ import (
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/carrier"
 	"pyro/internal/runtime/hostprocess"
+	"pyro/internal/runtime/machines"
 )
 
 const (
@@ -171,6 +172,10 @@ func (d *Driver) fileError(s runtime.Spec, err error) error {
 
 // startError says why a machine ended before its agent had answered.
 func (d *Driver) startError(s runtime.Spec, said *words, console string) error {
+	if strings.Contains(console, "saved layer: ") && strings.Contains(console, unix.ENOSPC.Error()) {
+		return api.Errorf(api.KindDiskLimit, "sandbox %s: what it is to begin with does not fit its disk of %d MiB, of which its file system and every file take a part", s.ID, s.DiskBytes>>20).
+			WithHint("delete what is not needed where it was saved, and save it again; or use a larger --disk-mib")
+	}
 	why := said.String()
 	if words := lastWords(console); words != "" {
 		why = strings.TrimSpace(why + " its console says: " + words)
@@ -204,7 +209,7 @@ func (m *machine) greet(ctx context.Context, said *words) error {
 		select {
 		case <-m.Done():
 			return m.driver.startError(m.rec.Spec, said, m.lastConsole())
-		default:
+		case <-time.After(machines.EndTime):
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			if e := api.AsError(cause); e.Kind != api.KindInternal {
