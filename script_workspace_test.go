@@ -64,7 +64,7 @@ func guest(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: [!] guest WORKSPACE FILE")
 	}
-	err := ts.Exec("pyro", "workspace", "exec", args[0], "--timeout-seconds", "60", "--", "sh", "-c", ts.ReadFile(args[1]))
+	err := ts.Exec("pyro", "workspace", "exec", args[0], "--timeout-seconds", "600", "--", "sh", "-c", ts.ReadFile(args[1]))
 	if (err != nil) != neg {
 		ts.Fatalf("%s ended with: %v", args[1], err)
 	}
@@ -81,7 +81,7 @@ find /workspace /etc /tmp /opt /usr/local -xdev -type f -print0 | sort -z | xarg
 
 func fingerprint(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, len(args) == 2, "fingerprint WORKSPACE FILE")
-	out := runPyro(ts, "workspace", "exec", args[0], "--timeout-seconds", "60", "--", "sh", "-c", fingerprintScript)
+	out := runPyro(ts, "workspace", "exec", args[0], "--timeout-seconds", "600", "--", "sh", "-c", fingerprintScript)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), out, 0o600))
 }
 

@@ -27,6 +27,7 @@ var (
 	opSnapshot = []string{"workspace", "snapshot", "create", "$ID", "s2"}
 	opForget   = []string{"workspace", "snapshot", "delete", "$ID", "s1"}
 	opReset    = []string{"workspace", "reset", "$ID", "--snapshot", "s1"}
+	opMove     = []string{"workspace", "reset", "$ID", "--snapshot", "s1", "--runtime", "vm"}
 	opDelete   = []string{"workspace", "delete", "$ID"}
 )
 
@@ -51,6 +52,12 @@ var moments = []moment{
 	{step: "boot", ops: [][]string{opReset}, may: []string{"2 2"}},
 	{step: "booted", ops: [][]string{opReset}, may: []string{"2 2"}},
 	{step: "reset-committed", ops: [][]string{opReset}, may: []string{"1 1"}, late: true},
+	{step: "adapt", ops: [][]string{opMove}, may: []string{"2 2"}},
+	{step: "adapt-written", ops: [][]string{opMove}, may: []string{"2 2"}},
+	{step: "boot", ops: [][]string{opMove}, may: []string{"2 2"}},
+	{step: "booted", ops: [][]string{opMove}, may: []string{"2 2"}},
+	{step: "save-renamed", ops: [][]string{opMove}, may: []string{"2 2"}},
+	{step: "reset-committed", ops: [][]string{opMove}, may: []string{"1 1"}, late: true},
 	{step: "delete-recorded", ops: [][]string{opStart, opDelete}, may: []string{"gone"}, late: true},
 	{step: "delete", ops: [][]string{opStart, opDelete}, may: []string{"gone"}},
 	{step: "delete-machine", ops: [][]string{opStart, opDelete}, may: []string{"gone"}},
@@ -94,7 +101,10 @@ func testMoments(t *testing.T, h *harness) {
 	prepared, id := prepareMoments(t, h)
 	t.Run("all", func(t *testing.T) { // so that the copies end before the original
 		for _, m := range moments {
-			t.Run(m.ops[len(m.ops)-1][1]+" "+m.step, func(t *testing.T) {
+			t.Run(m.name(), func(t *testing.T) {
+				if m.moves() && !h.runtimes()["vm"] {
+					t.Skip("microVMs do not run here; they need QEMU, and the kernel of the catalogue")
+				}
 				t.Parallel()
 				s := prepared.copied(t)
 				t.Cleanup(s.deleteAll)
@@ -103,6 +113,20 @@ func testMoments(t *testing.T, h *harness) {
 			})
 		}
 	})
+}
+
+// last is the command that reaches the step.
+func (m moment) last() []string { return m.ops[len(m.ops)-1] }
+
+// moves says that the workspace changes its runtime.
+func (m moment) moves() bool { return slices.Contains(m.last(), "--runtime") }
+
+func (m moment) name() string {
+	name := m.last()[1]
+	if m.moves() {
+		name = "move"
+	}
+	return name + " " + m.step
 }
 
 // run runs the commands with what the step shall do, until one fails, or as long

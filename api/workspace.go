@@ -104,7 +104,7 @@ type Workspace struct {
 	SaveError           *Error            `json:"save_error,omitempty" doc:"why its disk could not be saved the last time; it is tried again"`
 	Recovery            *Recovery         `json:"recovery,omitempty" doc:"the last time its sandbox was lost, if it was since the last reset"`
 	Secrets             []SecretInfo      `json:"secrets" doc:"the secrets it was created with, by name; their values are never shown"`
-	Notice              string            `json:"notice,omitempty" doc:"what to know of the isolation, for example that it is emulated; only in the answer to its creation"`
+	Notice              string            `json:"notice,omitempty" doc:"what to know of the isolation, for example that it is emulated; only in the answers to its creation and to a reset with a runtime"`
 	Warnings            []Warning         `json:"warnings,omitempty" doc:"what of the seed is not as on the host; only in the answer to its creation"`
 	WarningsDropped     int               `json:"warnings_dropped,omitempty" doc:"warnings beyond the first 1,000"`
 }
@@ -224,8 +224,9 @@ type PushResult struct {
 
 // ResetRequest throws a workspace back to a state.
 type ResetRequest struct {
-	WorkspaceID string `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
-	Snapshot    string `json:"snapshot,omitempty" cli:"snapshot" default:"baseline" doc:"name of the snapshot to go back to"`
+	WorkspaceID string  `json:"workspace_id" cli:"WORKSPACE_ID,arg" doc:"id or name of the workspace"`
+	Snapshot    string  `json:"snapshot,omitempty" cli:"snapshot" default:"baseline" doc:"name of the snapshot to go back to"`
+	Runtime     Runtime `json:"runtime,omitempty" cli:"runtime" default:"auto" doc:"which isolation to go on with; auto is the one it has"`
 }
 
 // ResetResult says what a reset did.
@@ -314,8 +315,9 @@ var (
 		Name: "reset_workspace", CLI: "workspace reset", MCP: "workspace_reset", Python: "reset_workspace", Group: "Workspaces",
 		Summary: "Throw a workspace back to its baseline or a snapshot",
 		Doc: "Makes the whole sandbox anew, system files and `/tmp` included, with the state of the snapshot. The command log is cleared; id, baseline and snapshots stay. " +
-			"Calls that were running end with an error of kind reset. A reset that fails leaves everything as it was.",
-		Effect: Destroys, Errors: workspaceErrors, Example: "pyro workspace reset ws-0123456789ab",
+			"Calls that were running end with an error of kind reset. A reset that fails leaves everything as it was. " +
+			"With `runtime` the workspace goes on in another isolation, and stays in it: baseline and snapshots serve both, whichever took them.",
+		Effect: Destroys, Errors: append([]Kind{KindNotInstalled, KindUnsupported, KindNetwork, KindDiskLimit, KindUnsafe}, workspaceErrors...), Example: "pyro workspace reset ws-0123456789ab",
 	})
 	ExportWorkspace = call[ExportRequest, ExportResult](Operation{
 		Name: "export_workspace", CLI: "workspace export", MCP: "workspace_export", Python: "export_workspace", Group: "Workspaces",

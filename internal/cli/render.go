@@ -60,6 +60,7 @@ func (a *app) render(op *api.Operation, req, result any) error {
 		a.warn(r.Warnings, r.WarningsDropped)
 		renderPush(&b, r)
 	case *api.ResetResult:
+		a.notice(r.Notice)
 		renderReset(&b, r)
 	case *api.ExportResult:
 		a.warn(r.Warnings, r.WarningsDropped)

@@ -54,6 +54,7 @@ func Profiles() []Profile {
 				api.ReadWorkspaceFile.MCP:   {"workspace_id", "path", "start_line", "max_lines"},
 				api.WriteWorkspaceFile.MCP:  {"workspace_id", "path", "content", "expected_sha256"},
 				api.ApplyWorkspacePatch.MCP: {"workspace_id", "patch"},
+				api.ResetWorkspace.MCP:      {"workspace_id", "snapshot"},
 				api.RunInVM.MCP:             runFields,
 			},
 			Brief: true,

@@ -76,6 +76,9 @@ type Features struct {
 	// Network says that Spec.Network may be set. Its machines are Networked then,
 	// and the driver a NetworkProber.
 	Network bool
+	// ImageDevices says that machines have the device nodes that are in the image
+	// Spec.Workspace. Those in saved layers they have in any case.
+	ImageDevices bool
 	// Kernel says that machines boot a kernel, which has to be installed.
 	Kernel bool
 }
@@ -219,6 +222,13 @@ type Chooser interface {
 	Suits(ctx context.Context) error
 	// Notice is what users of a machine should be told, or "".
 	Notice(ctx context.Context) string
+}
+
+// Requirer is the power of drivers whose machines need programs of the host.
+type Requirer interface {
+	// Require says which of them is missing, as an error of kind unavailable or
+	// unsupported with a hint. It looks, and runs nothing.
+	Require() error
 }
 
 // LayerExporter is the power of drivers whose writable layer can be read.

@@ -95,6 +95,23 @@ func TestWantedByNobody(t *testing.T) {
 	}
 }
 
+// needy is a driver that lacks a program of the host.
+type needy struct{ named }
+
+func (needy) Require() error {
+	return api.Errorf(api.KindUnavailable, "QEMU is not installed").WithHint("install it")
+}
+
+// TestPrepareWithout: what only the user can install is refused before anything is
+// fetched.
+func TestPrepareWithout(t *testing.T) {
+	k := &kernels{}
+	err := sandbox.Prepare(t.Context(), k, needy{named{name: "x", kernel: true}}, "", nil)
+	if api.KindOf(err) != api.KindUnavailable || k.pulled != 0 {
+		t.Errorf("%v, pulled %d times", err, k.pulled)
+	}
+}
+
 // kernels counts what is installed; everything else of it is not called.
 type kernels struct {
 	sandbox.Environments

@@ -61,9 +61,15 @@ func AcquireOrPull(ctx context.Context, e Environments, name string, progress fu
 	return e.Acquire(ctx, name)
 }
 
-// Prepare installs what machines of a driver need beside their images. own is the
-// path of a kernel that the user brought, or "".
+// Prepare installs what machines of a driver need beside their images, and refuses
+// those that need what only the user can install. own is the path of a kernel that
+// the user brought, or "".
 func Prepare(ctx context.Context, e Environments, driver runtime.Driver, own string, progress func(api.Progress)) error {
+	if r, ok := driver.(runtime.Requirer); ok {
+		if err := r.Require(); err != nil {
+			return err
+		}
+	}
 	switch boots := driver.Features().Kernel; {
 	case own != "" && !boots:
 		return api.Errorf(api.KindUsage, "a kernel was given, but %s sandboxes have none of their own", driver.Name()).

@@ -177,7 +177,7 @@ func (m *Manager) create(ctx context.Context, in *instance, source *seed.Source,
 	}
 	described := make(chan error, 1) // hashing the seed and syncing it take as long as booting
 	go func() { described <- m.describeSeed(in) }()
-	l, err := m.boot(ctx, in, 1, state{base: in.seedPath()}, in.commandLog())
+	l, err := m.boot(ctx, in, in.runtime(), 1, state{base: in.seedPath()}, in.commandLog())
 	if describeErr := <-described; err == nil && describeErr != nil {
 		m.discard(in, l)
 		err = describeErr

@@ -62,7 +62,7 @@ func (m *Manager) destroy(in *instance) error {
 		return err
 	}
 	if row.Machine != "" {
-		if err := in.driver.Remove(context.Background(), row.Machine); err != nil {
+		if err := in.runtime().Remove(context.Background(), row.Machine); err != nil {
 			return err
 		}
 	}

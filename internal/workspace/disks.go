@@ -21,8 +21,9 @@ import (
 
 // state is something that a machine can begin with.
 type state struct {
-	base string // the image of /workspace
-	disk string // folder of the saved disk over it; "" for none
+	base   string         // the image of /workspace
+	disk   string         // folder of the saved disk over it; "" for none
+	driver runtime.Driver // that wrote the disk
 }
 
 const (
@@ -247,7 +248,7 @@ func (m *Manager) keep(ctx context.Context, in *instance, l *life) (id string, s
 	if err := m.hit("save-written"); err != nil {
 		return "", 0, err
 	}
-	mf, err := m.writeManifest(dir, diskInfoFile, manifest{Driver: in.driver.Name(), Created: now()})
+	mf, err := m.writeManifest(dir, diskInfoFile, manifest{Driver: l.driver.Name(), Created: now()})
 	if err != nil {
 		return "", 0, storageError("saved disk of "+in.what(), err)
 	}
@@ -285,6 +286,10 @@ func (m *Manager) stateOf(in *instance, id string) (state, error) {
 		return st, api.Errorf(api.KindVerification, "a saved disk of %s cannot be used: %w", in.what(), err).
 			WithHint("go back to another state: pyro workspace reset %s", in.id)
 	}
+	if st.driver = m.drivers.Named(mf.Driver); st.driver == nil {
+		return st, api.Errorf(api.KindUnsupported, "a saved disk of %s is of the runtime %q, which this version does not have", in.what(), mf.Driver).
+			WithHint("go back to another state: pyro workspace reset %s", in.id)
+	}
 	if _, own := mf.Files[ownBase]; own {
 		st.base = filepath.Join(st.disk, ownBase)
 	}
@@ -314,8 +319,15 @@ func (m *Manager) sweepDisks(in *instance) {
 
 // measure notes what the workspace takes on the disk.
 func (m *Manager) measure(in *instance) {
-	var size int64
-	_ = filepath.WalkDir(in.dir, func(_ string, e fs.DirEntry, err error) error {
+	size := folderSize(in.dir)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.size = size
+}
+
+// folderSize is the size of all files below dir together.
+func folderSize(dir string) (size int64) {
+	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return nil // it went away meanwhile
 		}
@@ -324,7 +336,5 @@ func (m *Manager) measure(in *instance) {
 		}
 		return nil
 	})
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.size = size
+	return size
 }

@@ -38,6 +38,7 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 			}
 		}
 		res, err = m.run(ctx, in, l, row, req, env, stdio)
+		res.ExecutionMode = l.mode()
 		return err
 	})
 	if row.Sequence > 0 {
@@ -47,7 +48,7 @@ func (m *Manager) Exec(ctx context.Context, req api.ExecWorkspaceRequest, stdio 
 		return api.ExecResult{}, err
 	}
 	res.WorkspaceID, res.Sequence, res.Cwd = in.id, row.Sequence, row.Cwd
-	res.Environment, res.ExecutionMode, res.Command = in.record().Environment, in.driver.Features().Mode, row.Argv
+	res.Environment, res.Command = in.record().Environment, row.Argv
 	if rec := recovery(in.record()); rec != nil && !rec.RestoredAt.Before(asked) {
 		res.Recovery = rec
 	}
@@ -62,7 +63,7 @@ func (m *Manager) run(ctx context.Context, in *instance, l *life, row store.Comm
 		return api.ExecResult{}, err
 	}
 	defer leave()
-	stdio.Tell(api.ExecEvent{Phase: "execute", WorkspaceID: in.id, Sequence: row.Sequence, ExecutionMode: in.driver.Features().Mode})
+	stdio.Tell(api.ExecEvent{Phase: "execute", WorkspaceID: in.id, Sequence: row.Sequence, ExecutionMode: l.mode()})
 	output := l.log.Begin(row.Sequence)
 	stdio.Stdout, stdio.Stderr = tee(output.Stdout(), stdio.Stdout), tee(output.Stderr(), stdio.Stderr)
 	stdio, flush := in.hideOutput(stdio)

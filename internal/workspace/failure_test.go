@@ -36,6 +36,7 @@ func TestFailuresChangeNothing(t *testing.T) {
 			_, err := w.Reset(w.t.Context(), api.ResetRequest{WorkspaceID: id, Snapshot: "other"})
 			return err
 		},
+		"move":   func(w *world, id string) error { _, err := w.tryMove(id, "other", w.other); return err },
 		"stop":   func(w *world, id string) error { _, err := w.Stop(w.t.Context(), id); return err },
 		"delete": func(w *world, id string) error { _, err := w.Delete(w.t.Context(), id); return err },
 	}
@@ -158,12 +159,16 @@ func (f failure) check(err error) {
 	}
 	want := "2\n"
 	// Behind its point of no return a reset cannot fail.
-	if f.operation == "reset" && err == nil {
+	if (f.operation == "reset" || f.operation == "move") && err == nil {
 		want = "1\n"
+	}
+	mode := f.driver.mode
+	if f.operation == "move" && err == nil {
+		mode = f.other.mode
 	}
 	f.assertFile(f.id, "a", want)
 	f.assertDense(f.id)
-	if s := f.status(f.id); s.SaveError != nil || s.State != api.WorkspaceStarted {
+	if s := f.status(f.id); s.SaveError != nil || s.State != api.WorkspaceStarted || s.ExecutionMode != mode {
 		f.t.Errorf("status %+v, save error %v", s, s.SaveError)
 	}
 	f.snapshot(f.id, "probe")

@@ -54,11 +54,20 @@ func (h *fakeHost) ids() []string {
 	return slices.Sorted(maps.Keys(h.machines))
 }
 
-// fakeDriver implements runtime.Driver and runtime.DiskReader.
+// fakeDriver implements runtime.Driver and runtime.DiskReader. Those of different
+// names know nothing of each other's machines and disks.
 type fakeDriver struct {
-	host    *fakeHost
-	version string      // of the disks that it writes, and starts from
-	gone    atomic.Bool // its process was killed: whoever calls it never goes on
+	*fakeProcessState
+	name    string
+	mode    api.ExecutionMode
+	version string // of the disks that it writes, and starts from
+	kernel  bool   // its machines boot one
+}
+
+// fakeProcessState is what the drivers of one background process have in common.
+type fakeProcessState struct {
+	host *fakeHost
+	gone atomic.Bool // it was killed: whoever calls a driver never goes on
 	// fault, if set, comes before "create", "adopt", "list", "remove", "save",
 	// "activity", "open" and "start" of a machine; "created" comes after a create.
 	fault atomic.Pointer[func(op, id string) error]
@@ -67,7 +76,7 @@ type fakeDriver struct {
 var errGone = errors.New("the process is gone")
 
 // step is the beginning of a call.
-func (d *fakeDriver) step(op, id string) error {
+func (d *fakeProcessState) step(op, id string) error {
 	if f := d.fault.Load(); f != nil {
 		if err := (*f)(op, id); err != nil {
 			return err
@@ -77,7 +86,7 @@ func (d *fakeDriver) step(op, id string) error {
 }
 
 // park keeps a caller whose process was killed.
-func (d *fakeDriver) park() error {
+func (d *fakeProcessState) park() error {
 	if !d.gone.Load() {
 		return nil
 	}
@@ -85,7 +94,7 @@ func (d *fakeDriver) park() error {
 	return errGone
 }
 
-func (d *fakeDriver) setFault(f func(op, id string) error) {
+func (d *fakeProcessState) setFault(f func(op, id string) error) {
 	if f == nil {
 		d.fault.Store(nil)
 		return
@@ -93,10 +102,10 @@ func (d *fakeDriver) setFault(f func(op, id string) error) {
 	d.fault.Store(&f)
 }
 
-func (d *fakeDriver) Name() string { return "fake" }
+func (d *fakeDriver) Name() string { return d.name }
 
 func (d *fakeDriver) Features() runtime.Features {
-	return runtime.Features{Mode: api.GuestGVisor, Isolated: true, Limits: true}
+	return runtime.Features{Mode: d.mode, Isolated: true, Limits: true, Kernel: d.kernel}
 }
 
 func (d *fakeDriver) Probe(context.Context) error { return nil }
@@ -105,7 +114,7 @@ func (d *fakeDriver) Create(ctx context.Context, s runtime.Spec) (runtime.Machin
 	if err := d.step("create", s.ID); err != nil {
 		return nil, err
 	}
-	m := &fakeMachine{spec: s, done: make(chan struct{}), disk: make(mutex, 1), layers: map[string]layer{runtime.RootMount: {}, runtime.WorkspaceMount: {}}}
+	m := &fakeMachine{spec: s, driver: d.name, done: make(chan struct{}), disk: make(mutex, 1), layers: map[string]layer{runtime.RootMount: {}, runtime.WorkspaceMount: {}}}
 	var err error
 	if m.base, err = readBase(s.Workspace); err != nil {
 		return nil, err
@@ -143,7 +152,7 @@ func (d *fakeDriver) Adopt(_ context.Context, s runtime.Spec) (runtime.Machine, 
 		return nil, err
 	}
 	m := d.host.get(s.ID)
-	if m == nil || m.Err() != nil {
+	if m == nil || m.driver != d.name || m.Err() != nil {
 		return nil, api.Errorf(api.KindNotFound, "sandbox %s is not there", s.ID)
 	}
 	return &fakeHandle{fakeMachine: m, driver: d}, nil
@@ -153,7 +162,7 @@ func (d *fakeDriver) List(context.Context) ([]string, error) {
 	if err := d.step("list", ""); err != nil {
 		return nil, err
 	}
-	return d.host.ids(), nil
+	return slices.DeleteFunc(d.host.ids(), func(id string) bool { m := d.host.get(id); return m == nil || m.driver != d.name }), nil
 }
 
 func (d *fakeDriver) Remove(_ context.Context, id string) error {
@@ -162,7 +171,12 @@ func (d *fakeDriver) Remove(_ context.Context, id string) error {
 	}
 	d.host.mu.Lock()
 	m := d.host.machines[id]
-	delete(d.host.machines, id)
+	if m != nil && m.driver != d.name {
+		m = nil
+	}
+	if m != nil {
+		delete(d.host.machines, id)
+	}
 	d.host.mu.Unlock()
 	if m != nil {
 		m.die(api.Errorf(api.KindSandboxDied, "sandbox %s was removed", id))
@@ -239,9 +253,10 @@ func eachFile(r *tar.Reader, root string, visit func(path, content string)) erro
 
 // fakeMachine is what a sandbox process would be.
 type fakeMachine struct {
-	spec runtime.Spec
-	base map[string]string // of /workspace
-	done chan struct{}
+	spec   runtime.Spec
+	driver string
+	base   map[string]string // of /workspace
+	done   chan struct{}
 
 	disk mutex // held while the machine stands still
 
@@ -350,6 +365,7 @@ func (m *fakeHandle) Activity() (int64, error) {
 
 // savedDisk is the file that a disk is saved in. It implements runtime.Disk.
 type savedDisk struct {
+	Driver  string
 	Version string
 	Layers  map[string]layer
 	current string // version of the driver
@@ -369,7 +385,7 @@ func (m *fakeHandle) SaveDisk(_ context.Context, dir string, mounts ...string) e
 	if len(mounts) == 0 {
 		mounts = []string{runtime.RootMount, runtime.WorkspaceMount}
 	}
-	d := savedDisk{Version: m.driver.version, Layers: map[string]layer{}}
+	d := savedDisk{Driver: m.driver.name, Version: m.driver.version, Layers: map[string]layer{}}
 	m.mu.Lock()
 	for _, mount := range mounts {
 		d.Layers[mount] = maps.Clone(m.layers[mount])
@@ -398,6 +414,9 @@ func (d *fakeDriver) open(dir string) (*savedDisk, error) {
 	disk := &savedDisk{current: d.version}
 	if err := json.Unmarshal(b, disk); err != nil {
 		return nil, api.Errorf(api.KindVerification, "disk %s: %w", dir, err)
+	}
+	if disk.Driver != d.name {
+		return nil, api.Errorf(api.KindVerification, "disk %s is of %s, not of %s", dir, disk.Driver, d.name)
 	}
 	return disk, nil
 }

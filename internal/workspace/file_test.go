@@ -38,7 +38,7 @@ func agentThat(t *testing.T, reply func(wire.Call) wire.Reply) (*instance, *life
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLife(nil, "", nil)
+	l := newLife(nil, nil, "", nil)
 	l.guest.client = client
 	return &instance{id: "ws-1"}, l
 }

@@ -21,7 +21,6 @@ import (
 type instance struct {
 	id      string
 	created time.Time
-	driver  runtime.Driver
 	dir     string
 	ttl     *time.Timer // set by Manager.add; nil if it lives for ever
 	secrets secrets     // set before Manager.add
@@ -36,6 +35,7 @@ type instance struct {
 
 	mu        sync.Mutex // guards the rest
 	row       store.Workspace
+	driver    runtime.Driver   // that the row names; changed with it
 	snapshots []store.Snapshot // oldest first; changed with rec held too
 	image     *sandbox.Image
 	log       *commandlog.Log // of the commands since the last reset; nil until it is needed
@@ -55,6 +55,7 @@ type life struct {
 	ctx     context.Context // ends, with the reason as cause, when the machine shall end
 	cancel  context.CancelCauseFunc
 	machine runtime.Machine
+	driver  runtime.Driver // of the machine
 	log     *commandlog.Log
 	kick    chan struct{} // holds a token when something was done that may have changed the disk
 	saved   chan struct{} // closed when the autosaver has ended
@@ -71,20 +72,23 @@ type imagePath struct {
 	path string // guarded by mu
 }
 
-func newLife(machine runtime.Machine, base string, log *commandlog.Log) *life {
+func newLife(machine runtime.Machine, driver runtime.Driver, base string, log *commandlog.Log) *life {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	return &life{
-		ctx: ctx, cancel: cancel, machine: machine, log: log, image: &imagePath{path: base},
+		ctx: ctx, cancel: cancel, machine: machine, driver: driver, log: log, image: &imagePath{path: base},
 		kick: make(chan struct{}, 1), saved: make(chan struct{}),
 	}
 }
 
 // again is another life for the machine of one that has ended.
 func (l *life) again() *life {
-	next := newLife(l.machine, "", l.log)
+	next := newLife(l.machine, l.driver, "", l.log)
 	next.image = l.image
 	return next
 }
+
+// mode says where commands of the life run.
+func (l *life) mode() api.ExecutionMode { return l.driver.Features().Mode }
 
 func (l *life) base() string {
 	l.image.mu.Lock()
@@ -227,6 +231,13 @@ func (in *instance) record() store.Workspace {
 	return in.row
 }
 
+// runtime is the driver that the next machine is of.
+func (in *instance) runtime() runtime.Driver {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.driver
+}
+
 // update changes the record: save writes what change made of it to the store,
 // and only then it counts. The caller does not hold mu.
 func (in *instance) update(change func(*store.Workspace), save func(store.Workspace) error) error {
@@ -292,13 +303,16 @@ func machineID(id string, generation int) string {
 	return fmt.Sprintf("%s-%04x", id, generation&0xffff)
 }
 
-// spec is what the driver is asked for, but for what the machine begins with.
-func (in *instance) spec(generation int) runtime.Spec {
+// spec is what a driver is asked for, but for what the machine begins with.
+func (in *instance) spec(driver runtime.Driver, generation int) runtime.Spec {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	s := runtime.Spec{
 		ID: machineID(in.id, generation), Hostname: in.id, VCPUs: in.row.VCPUCount, PIDs: in.row.PIDLimit,
-		MemoryBytes: int64(in.row.MemMiB) << 20, DiskBytes: int64(in.row.DiskMiB) << 20, Kernel: in.row.Kernel,
+		MemoryBytes: int64(in.row.MemMiB) << 20, DiskBytes: int64(in.row.DiskMiB) << 20,
+	}
+	if driver.Features().Kernel {
+		s.Kernel = in.row.Kernel // kept for when it boots one again
 	}
 	if in.image != nil {
 		s.Image, s.Env = in.image.Path, in.image.Env

@@ -3,47 +3,38 @@ package workspace
 import (
 	"cmp"
 	"context"
-	"os"
-	"path/filepath"
 	"time"
 
 	"pyro/api"
 	"pyro/internal/commandlog"
-	"pyro/internal/erofs"
 	"pyro/internal/runtime"
 	"pyro/internal/sandbox"
 	"pyro/internal/store"
 )
 
-// boot makes a machine that begins with st. On error nothing of it is left. The
-// caller holds in.act.
-func (m *Manager) boot(ctx context.Context, in *instance, generation int, st state, log *commandlog.Log) (*life, error) {
+// boot makes a machine of the driver that begins with st. On error nothing of it
+// is left. The caller holds in.act.
+func (m *Manager) boot(ctx context.Context, in *instance, driver runtime.Driver, generation int, st state, log *commandlog.Log) (*life, error) {
 	if err := m.holdImage(ctx, in); err != nil {
 		return nil, err
 	}
-	spec := in.spec(generation)
+	spec := in.spec(driver, generation)
 	spec.Workspace, spec.Disk = st.base, st.disk
-	if st.disk != "" {
-		if err := m.adapt(ctx, in, st, &spec); err != nil {
-			return nil, err
-		}
+	adapted, err := m.adapt(ctx, in, driver, st, &spec)
+	if err != nil {
+		return nil, err
 	}
+	defer m.removeAll(adapted) // keepAdapted has what is needed further on
 	if err := m.hit("boot"); err != nil {
 		return nil, err
 	}
-	machine, err := in.driver.Create(ctx, spec)
-	if spec.Layer != "" {
-		m.removeAll(filepath.Dir(spec.Layer))
-	}
+	machine, err := driver.Create(ctx, spec)
 	if err != nil {
-		if spec.Workspace != st.base {
-			m.removeAll(filepath.Dir(spec.Workspace))
-		}
 		return nil, err
 	}
-	l := newLife(machine, spec.Workspace, log)
+	l := newLife(machine, driver, spec.Workspace, log)
 	err = m.hit("booted")
-	if err == nil && spec.Workspace != st.base {
+	if err == nil && adapted != "" {
 		err = m.keepAdapted(ctx, in, l)
 	}
 	if err != nil {
@@ -51,26 +42,6 @@ func (m *Manager) boot(ctx context.Context, in *instance, generation int, st sta
 		return nil, err
 	}
 	return l, nil
-}
-
-// keepAdapted saves what a machine begins with that was made by adapt, so that
-// the record names a disk that fits it from its first moment on.
-func (m *Manager) keepAdapted(ctx context.Context, in *instance, l *life) error {
-	if err := in.lock(ctx, in.disk); err != nil {
-		return err
-	}
-	defer in.disk.unlock()
-	made := filepath.Dir(l.base())
-	defer m.removeAll(made)
-	id, _, err := m.keep(ctx, in, l)
-	if err != nil {
-		return err
-	}
-	l.disk = id
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.coming = id
-	return nil
 }
 
 // arrived says that the record names what is coming, or never will.
@@ -91,67 +62,15 @@ func (m *Manager) arrived(in *instance) {
 
 // discard removes a machine that is not, or no more, the workspace's.
 func (m *Manager) discard(in *instance, l *life) {
-	m.discardMachine(in, l.machine.ID())
+	m.discardMachine(in, l.driver, l.machine.ID())
 	l.machine.Close()
 }
 
-func (m *Manager) discardMachine(in *instance, id string) {
-	if err := in.driver.Remove(context.Background(), id); err != nil {
+func (m *Manager) discardMachine(in *instance, driver runtime.Driver, id string) {
+	if err := driver.Remove(context.Background(), id); err != nil {
 		m.log.Error("machine cannot be removed, trying again", "workspace", in.id, "machine", id, "error", err)
-		time.AfterFunc(deleteRetry, func() { m.discardMachine(in, id) }) // ids are never used twice
+		time.AfterFunc(deleteRetry, func() { m.discardMachine(in, driver, id) }) // ids are never used twice
 	}
-}
-
-// adapt turns a disk that this version of the driver does not take into what it
-// does: the layer of the root as a tar, that of /workspace in an image.
-func (m *Manager) adapt(ctx context.Context, in *instance, st state, spec *runtime.Spec) (err error) {
-	disk, err := in.openDisk(st.disk)
-	if err != nil {
-		return err
-	}
-	defer disk.Close()
-	if disk.Starts() {
-		return nil
-	}
-	m.log.Info("a saved disk is converted for this version of the runtime", "workspace", in.id, "disk", st.disk)
-	dir, err := in.newTemp()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			m.removeAll(dir)
-		}
-	}()
-	spec.Disk, spec.Layer = "", filepath.Join(dir, "root.tar")
-	layer, err := os.Create(spec.Layer)
-	if err != nil {
-		return storageError(in.what(), err)
-	}
-	defer layer.Close()
-	if err := disk.WriteLayer(ctx, runtime.RootMount, layer); err != nil {
-		return err
-	}
-	v, err := in.view(ctx, st)
-	if err != nil {
-		return err
-	}
-	defer v.Close()
-	image, err := in.newTemp() // keepAdapted takes it from there
-	if err != nil {
-		return err
-	}
-	spec.Workspace = filepath.Join(image, ownBase)
-	return v.writeImage(spec.Workspace)
-}
-
-// openDisk opens a saved disk for reading.
-func (in *instance) openDisk(dir string) (runtime.Disk, error) {
-	reader, ok := in.driver.(runtime.DiskReader)
-	if !ok {
-		return nil, api.Errorf(api.KindUnsupported, "the runtime %s cannot read saved disks", in.driver.Name())
-	}
-	return reader.OpenDisk(dir)
 }
 
 // holdImage acquires the environment's image again if a restart has let go of it.
@@ -243,7 +162,7 @@ func (m *Manager) start(ctx context.Context, in *instance) (*life, error) {
 		return nil, err
 	}
 	generation := in.nextGeneration()
-	if l, err = m.boot(ctx, in, generation, st, in.commandLog()); err != nil {
+	if l, err = m.boot(ctx, in, in.runtime(), generation, st, in.commandLog()); err != nil {
 		return nil, err
 	}
 	defer m.arrived(in)
@@ -397,19 +316,4 @@ func (m *Manager) resume(in *instance) {
 	in.mu.Unlock()
 	m.live(in, l)
 	l.touched()
-}
-
-// writeImage writes the view's /workspace as an image.
-func (v *view) writeImage(path string) error {
-	sub, err := v.tree.Sub(api.WorkspacePath)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return storageError("image "+path, err)
-	}
-	defer f.Close()
-	_, err = erofs.Write(f, sub, erofs.WriteOptions{})
-	return err // describe syncs it
 }

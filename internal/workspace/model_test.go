@@ -28,6 +28,7 @@ type modelState struct {
 	files     contents
 	snapshots map[string]contents
 	resets    int
+	driver    string
 }
 
 func (s modelState) clone() modelState {
@@ -118,7 +119,7 @@ func (m *model) operation() operation {
 func (m *model) opCreate() operation {
 	return operation{
 		name: "create", saves: true,
-		next: modelState{exists: true, files: maps.Clone(modelSeed), snapshots: map[string]contents{}},
+		next: modelState{exists: true, driver: "fake", files: maps.Clone(modelSeed), snapshots: map[string]contents{}},
 		do: func() error {
 			req := request()
 			req.SeedPath = m.w.folder("seed", "a", modelSeed["/workspace/a"], "sub/d", modelSeed["/workspace/sub/d"])
@@ -201,12 +202,16 @@ func (m *model) opReset() operation {
 		to, there = m.now.snapshots[name]
 	}
 	next := m.now.clone()
+	runtime := []string{"", "auto", "fake", "other", "other"}[m.pick(5)]
 	if there {
 		next.files = maps.Clone(to)
 		next.resets++
+		if runtime != "" && runtime != "auto" {
+			next.driver = runtime
+		}
 	}
-	return operation{name: "reset " + name, next: next, saves: there, do: func() error {
-		_, err := m.w.Reset(m.t.Context(), api.ResetRequest{WorkspaceID: m.id, Snapshot: name})
+	return operation{name: "reset " + name + " " + runtime, next: next, saves: there, do: func() error {
+		_, err := m.w.Reset(m.t.Context(), api.ResetRequest{WorkspaceID: m.id, Snapshot: name, Runtime: api.Runtime(runtime)})
 		if !there {
 			return m.expected(err, api.KindNotFound)
 		}
@@ -351,7 +356,7 @@ func (m *model) match(candidates []modelState) modelState {
 	m.id = list.Workspaces[0].WorkspaceID
 	got := m.observe(list.Workspaces[0])
 	for _, c := range candidates {
-		if c.exists && c.resets == got.resets && maps.Equal(c.files, got.files) &&
+		if c.exists && c.resets == got.resets && c.driver == got.driver && maps.Equal(c.files, got.files) &&
 			slices.Equal(slices.Sorted(maps.Keys(c.snapshots)), slices.Sorted(maps.Keys(got.snapshots))) {
 			return c.clone()
 		}
@@ -362,7 +367,10 @@ func (m *model) match(candidates []modelState) modelState {
 
 // observe uses the workspace in every way that does not change it.
 func (m *model) observe(ws api.Workspace) modelState {
-	got := modelState{exists: true, files: contents{}, snapshots: map[string]contents{}, resets: ws.ResetCount}
+	got := modelState{exists: true, files: contents{}, snapshots: map[string]contents{}, resets: ws.ResetCount, driver: "fake"}
+	if ws.ExecutionMode == m.w.other.mode {
+		got.driver = m.w.other.name
+	}
 	for _, path := range modelPaths {
 		res, content, err := m.w.tryExec(m.id, "read", path)
 		if err != nil || res.Limit != nil {

@@ -51,7 +51,7 @@ func (m *Manager) pushTo(ctx context.Context, in *instance, l *life, req api.Pus
 	}
 	defer source.Close()
 	res := api.PushResult{
-		WorkspaceID: in.id, ExecutionMode: in.driver.Features().Mode, Mode: api.SeedMode(source.Mode),
+		WorkspaceID: in.id, ExecutionMode: l.mode(), Mode: api.SeedMode(source.Mode),
 		SourcePath: req.SourcePath, Destination: dest,
 	}
 	if err := in.lock(ctx, in.disk); err != nil {

@@ -24,7 +24,7 @@ import (
 //	started              alive        started: the machine is adopted
 //	started              dead, none   stopped, with what it was saved with; the status says so
 //	stopped              none         stopped
-//	any                  another one  that machine is removed: a start or reset was cut off
+//	any                  another one  that machine is removed, of whatever runtime: a start or reset was cut off
 //	none                 any          nothing
 //
 // Saved disks that no record names, and what was being made, are removed.
@@ -92,19 +92,19 @@ func (m *Manager) adopt(ctx context.Context, in *instance) {
 	if row.State != store.WorkspaceStarted {
 		return
 	}
-	spec := in.spec(row.Generation)
-	machine, err := in.driver.Adopt(ctx, spec)
+	driver := in.runtime()
+	machine, err := driver.Adopt(ctx, in.spec(driver, row.Generation))
 	if err != nil {
 		m.log.Warn("sandbox did not survive", "workspace", in.id, "error", err)
 		m.lost(in, "the sandbox ended while no background process watched it, or the host was restarted")
-		m.discardMachine(in, row.Machine)
+		m.discardMachine(in, driver, row.Machine)
 		return
 	}
 	base := in.seedPath()
 	if own := filepath.Join(in.diskDir(row.Disk), ownBase); row.Disk != "" && fileSize(own) > 0 {
 		base = own
 	}
-	l := newLife(machine, base, in.commandLog())
+	l := newLife(machine, driver, base, in.commandLog())
 	l.touched() // what it did last may not have been saved
 	m.live(in, l)
 }
@@ -142,10 +142,10 @@ func (m *Manager) tidy(in *instance) {
 
 // removeStrangers removes the machines that no record names.
 func (m *Manager) removeStrangers(ctx context.Context, rows []store.Workspace) {
-	named := map[string]bool{}
+	named := map[string]string{} // runtimes by machine
 	for _, r := range rows {
 		if r.Machine != "" {
-			named[r.Machine] = true
+			named[r.Machine] = r.Driver
 		}
 	}
 	var wg sync.WaitGroup
@@ -156,7 +156,7 @@ func (m *Manager) removeStrangers(ctx context.Context, rows []store.Workspace) {
 			continue // what cannot run here has left nothing here
 		}
 		for _, id := range ids {
-			if !strings.HasPrefix(id, machinePrefix) || named[id] {
+			if !strings.HasPrefix(id, machinePrefix) || named[id] == driver.Name() || m.foreign(named[id]) {
 				continue
 			}
 			wg.Go(func() {
@@ -168,6 +168,9 @@ func (m *Manager) removeStrangers(ctx context.Context, rows []store.Workspace) {
 		}
 	}
 }
+
+// foreign says whether a runtime is none of this version's.
+func (m *Manager) foreign(name string) bool { return name != "" && m.drivers.Named(name) == nil }
 
 func (m *Manager) removeUnknownFolders(known map[string]bool) {
 	entries, err := os.ReadDir(m.dir)

@@ -41,9 +41,9 @@ func newGuest(t *testing.T, size int64, values ...string) (*fakeGuest, *life, *i
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	l := newLife(nil, "", nil)
+	l := newLife(nil, &fakeDriver{}, "", nil)
 	l.guest.client = client
-	return g, l, &instance{id: "ws-0", driver: &fakeDriver{}, secrets: secretsOf(values...)}
+	return g, l, &instance{id: "ws-0", secrets: secretsOf(values...)}
 }
 
 func secretsOf(values ...string) secrets { return secrets{hide: redact.New(values...)} }

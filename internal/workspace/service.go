@@ -174,7 +174,7 @@ func (in *instance) service(s wire.ServiceInfo, l *life) api.Service {
 	res := api.Service{
 		WorkspaceID: in.id, ServiceName: validText(s.Name), State: serviceState(s.State), Command: in.words(s.Argv), Cwd: in.text(s.Cwd),
 		Readiness: in.probe(s.Probe), Restarts: s.Restarts, StartedAt: guestTime(s.StartedAt), ReadyAt: guestTime(s.ReadyAt),
-		EndedAt: guestTime(s.EndedAt), ExitCode: exitCode(s.ExitCode), ExecutionMode: in.driver.Features().Mode,
+		EndedAt: guestTime(s.EndedAt), ExitCode: exitCode(s.ExitCode), ExecutionMode: l.mode(),
 	}
 	if res.State == api.ServiceStarting || res.State == api.ServiceRunning {
 		res.Published = l.published(s.Name)

@@ -46,8 +46,10 @@ func (m *Manager) OpenShell(ctx context.Context, req api.OpenShellRequest) (api.
 		return api.Shell{}, err
 	}
 	var info wire.ShellInfo
+	var on *life
 	err = m.onMachine(ctx, in, func(l *life) error {
 		defer l.touched()
+		on = l
 		return l.ask(ctx, wire.ShellOpen, wire.ShellOpenParams{
 			ID: sandbox.NewID("sh-"), Argv: req.Command, Cwd: workDir(req.Cwd), Cols: req.Cols, Rows: req.Rows, Env: env,
 		}, &info)
@@ -55,14 +57,14 @@ func (m *Manager) OpenShell(ctx context.Context, req api.OpenShellRequest) (api.
 	if err != nil {
 		return api.Shell{}, err
 	}
-	return in.shell(info), nil
+	return in.shell(info, on), nil
 }
 
-func (in *instance) shell(s wire.ShellInfo) api.Shell {
+func (in *instance) shell(s wire.ShellInfo, l *life) api.Shell {
 	return api.Shell{
 		WorkspaceID: in.id, ShellID: validText(s.ID), State: shellState(s.State), Command: in.words(s.Argv), Cwd: in.text(s.Cwd),
 		Cols: s.Cols, Rows: s.Rows, StartedAt: guestTime(s.StartedAt), EndedAt: guestTime(s.EndedAt), ExitCode: exitCode(s.ExitCode),
-		FirstCursor: s.CursorBegin, NextCursor: s.CursorEnd, ExecutionMode: in.driver.Features().Mode,
+		FirstCursor: s.CursorBegin, NextCursor: s.CursorEnd, ExecutionMode: l.mode(),
 	}
 }
 
@@ -83,7 +85,7 @@ func (m *Manager) ListShells(ctx context.Context, id string) (api.ShellList, err
 			return err
 		}
 		for _, s := range res.Shells {
-			list.Shells = append(list.Shells, in.shell(s))
+			list.Shells = append(list.Shells, in.shell(s, l))
 		}
 		return nil
 	})
@@ -167,7 +169,7 @@ func (in *instance) readShell(ctx context.Context, l *life, hide *redact.Set, re
 	}
 	out := api.ShellOutput{
 		WorkspaceID: in.id, ShellID: req.ShellID, State: shellState(first.State), Cursor: first.Cursor, NextCursor: first.NextCursor,
-		DroppedBytes: first.Dropped, ExitCode: exitCode(first.ExitCode), Plain: req.Plain, ExecutionMode: in.driver.Features().Mode,
+		DroppedBytes: first.Dropped, ExitCode: exitCode(first.ExitCode), Plain: req.Plain, ExecutionMode: l.mode(),
 	}
 	raw, end := first.Data, first.CursorEnd
 	for len(raw) < req.MaxChars && out.NextCursor < end { // what one answer of the agent cannot hold
@@ -293,7 +295,7 @@ func (m *Manager) shellCall(ctx context.Context, id, shell string, method wire.M
 		if err := l.ask(ctx, method, params, &info); err != nil {
 			return shellHint(err, in, shell)
 		}
-		res = in.shell(info)
+		res = in.shell(info, l)
 		return nil
 	})
 	return res, err

@@ -67,7 +67,7 @@ func (in *instance) view(ctx context.Context, st state) (_ *view, err error) {
 	if st.disk == "" {
 		return v, nil
 	}
-	disk, err := in.openDisk(st.disk)
+	disk, err := st.open()
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +89,15 @@ func hideStaging(sub *tree.Tree) error {
 		}
 	}
 	return nil
+}
+
+// open opens the saved disk for reading.
+func (st state) open() (runtime.Disk, error) {
+	reader, ok := st.driver.(runtime.DiskReader)
+	if !ok {
+		return nil, api.Errorf(api.KindUnsupported, "the runtime %s cannot read saved disks", st.driver.Name())
+	}
+	return reader.OpenDisk(st.disk)
 }
 
 func (v *view) loadBase(sub *tree.Tree, path string) error {
@@ -127,7 +136,7 @@ func (m *Manager) present(ctx context.Context, in *instance, l *life) (*view, er
 		gone()
 		return nil, l.orCause(err)
 	}
-	v, err := in.view(ctx, state{base: l.base(), disk: dir})
+	v, err := in.view(ctx, state{base: l.base(), disk: dir, driver: l.driver})
 	if err != nil {
 		gone()
 		return nil, l.orCause(err)

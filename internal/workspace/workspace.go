@@ -7,9 +7,10 @@
 // the environment's image it is the baseline. A machine is the sandbox that a
 // workspace has at the moment; every start and reset makes a new one. A disk is
 // what a machine had written when it was saved: all that differs from the two
-// images, the system's files too. A snapshot is a disk with a name. An autosave
-// is the newest disk without one, which the workspace comes back with after a
-// crash.
+// images, the system's files too, in the form of the driver that it was of. A
+// machine of another driver begins with what adapt makes of that. A snapshot is a
+// disk with a name. An autosave is the newest disk without one, which the workspace
+// comes back with after a crash.
 //
 // # On disk
 //

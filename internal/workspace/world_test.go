@@ -66,7 +66,8 @@ type world struct {
 	t      *testing.T
 	dir    string
 	host   *fakeHost
-	driver *fakeDriver
+	driver *fakeDriver // that workspaces are created on
+	other  *fakeDriver // that they can be moved to
 	shelf  *shelf
 	db     *store.Store
 	point  atomic.Pointer[func(step string) error] // what happens at a step
@@ -132,9 +133,12 @@ func openWorld(t *testing.T, dir string, host *fakeHost) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	w := &world{t: t, dir: dir, host: host, shelf: &shelf{}, db: db, driver: &fakeDriver{host: host, version: "1"}}
+	w := &world{t: t, dir: dir, host: host, shelf: &shelf{}, db: db}
+	process := &fakeProcessState{host: host}
+	w.driver = &fakeDriver{fakeProcessState: process, name: "fake", mode: api.GuestGVisor, version: "1"}
+	w.other = &fakeDriver{fakeProcessState: process, name: "other", mode: api.GuestSerial, version: "1"}
 	w.Manager = New(Options{
-		Store: db, Environments: w.shelf, Isolated: []runtime.Driver{w.driver}, Dir: filepath.Join(dir, "workspaces"),
+		Store: db, Environments: w.shelf, Isolated: []runtime.Driver{w.driver, w.other}, Dir: filepath.Join(dir, "workspaces"),
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	w.failpoint = func(step string) error {
@@ -323,6 +327,22 @@ func (w *world) reset(id, snapshot string) {
 	}
 }
 
+// move is reset to another runtime.
+func (w *world) move(id, snapshot string, driver *fakeDriver) {
+	w.t.Helper()
+	got, err := w.tryMove(id, snapshot, driver)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if got.ExecutionMode != driver.mode {
+		w.t.Errorf("moved to %s, the answer names %s", driver.name, got.ExecutionMode)
+	}
+}
+
+func (w *world) tryMove(id, snapshot string, driver *fakeDriver) (api.ResetResult, error) {
+	return w.Reset(w.t.Context(), api.ResetRequest{WorkspaceID: id, Snapshot: snapshot, Runtime: api.Runtime(driver.name)})
+}
+
 func (w *world) tryPush(id, source string) (api.PushResult, error) {
 	return w.Push(w.t.Context(), api.PushRequest{WorkspaceID: id, SourcePath: source, Dest: api.WorkspacePath})
 }
@@ -365,6 +385,11 @@ func (w *world) assertTidyNow() {
 			machines = append(machines, r.Machine)
 		}
 		w.assertTidyFolder(r)
+	}
+	for _, r := range rows {
+		if m := w.host.get(r.Machine); m != nil && m.driver != r.Driver {
+			w.t.Errorf("machine %s is of %s, its record says %s", r.Machine, m.driver, r.Driver)
+		}
 	}
 	if got := w.host.ids(); !slices.Equal(got, sorted(machines)) {
 		w.t.Errorf("there are the machines %q, records name %q", got, machines)
@@ -471,7 +496,7 @@ func (w *world) mustLookup(id string) *instance {
 
 // specFor is what another machine would be made of.
 func (in *instance) specFor(machine string) runtime.Spec {
-	s := in.spec(1)
+	s := in.spec(in.runtime(), 1)
 	s.ID, s.Workspace = machine, in.seedPath()
 	return s
 }

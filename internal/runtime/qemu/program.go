@@ -33,6 +33,12 @@ func (d *Driver) program() (string, error) {
 	return "", api.Errorf(api.KindUnavailable, "QEMU is not installed: there is no %s", programs[0]).WithHint("%s", host.InstallQEMU())
 }
 
+// Require implements runtime.Requirer.
+func (d *Driver) Require() error {
+	_, err := d.program()
+	return err
+}
+
 // accelerator says how a guest's instructions are executed.
 type accelerator string
 

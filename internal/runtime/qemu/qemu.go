@@ -92,7 +92,10 @@ type Driver struct {
 	judging sync.Mutex // held while KVM is tried out
 }
 
-var _ runtime.Driver = (*Driver)(nil)
+var (
+	_ runtime.Driver   = (*Driver)(nil)
+	_ runtime.Requirer = (*Driver)(nil)
+)
 
 // New prepares the driver's folder. That QEMU is missing shows at the first use.
 func New(o Options) (*Driver, error) {
@@ -124,7 +127,7 @@ func (d *Driver) Name() string { return "vm" }
 
 // Features implements runtime.Driver.
 func (d *Driver) Features() runtime.Features {
-	return runtime.Features{Mode: api.GuestSerial, Isolated: true, Limits: true, Network: true, Kernel: true}
+	return runtime.Features{Mode: api.GuestSerial, Isolated: true, Limits: true, Network: true, ImageDevices: true, Kernel: true}
 }
 
 func (d *Driver) machineDir(id string) string { return d.machines.Of(id) }

@@ -768,21 +768,26 @@ class Operations(Caller):
         workspace_id: str,
         *,
         snapshot: str = "baseline",
+        runtime: types.Runtime = "auto",
     ) -> types.ResetResult:
         """Throw a workspace back to its baseline or a snapshot.
 
         Makes the whole sandbox anew, system files and `/tmp` included, with the state of the snapshot. The
         command log is cleared; id, baseline and snapshots stay. Calls that were running end with an error of
-        kind reset. A reset that fails leaves everything as it was.
+        kind reset. A reset that fails leaves everything as it was. With `runtime` the workspace goes on in
+        another isolation, and stays in it: baseline and snapshots serve both, whichever took them.
 
         :param workspace_id: id or name of the workspace
         :param snapshot: name of the snapshot to go back to
-        :raises PyroError: of kind not_found, conflict, unavailable, verification, storage, sandbox_died,
-            reset, canceled, or of a kind that every operation can give
+        :param runtime: which isolation to go on with; auto is the one it has: auto, vm, gvisor
+        :raises PyroError: of kind not_installed, unsupported, network, disk_limit, unsafe_content, not_found,
+            conflict, unavailable, verification, storage, sandbox_died, reset, canceled, or of a kind that
+            every operation can give
         """
         request: dict[str, object] = {
             "workspace_id": workspace_id,
             "snapshot": snapshot,
+            "runtime": runtime,
         }
         result: types.ResetResult = self._call("reset_workspace", request)
         return result

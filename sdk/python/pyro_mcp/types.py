@@ -709,7 +709,8 @@ class ResetResult(_ResetResultRequired, total=False):
     save_error: Error
     #: the last time its sandbox was lost, if it was since the last reset
     recovery: Recovery
-    #: what to know of the isolation, for example that it is emulated; only in the answer to its creation
+    #: what to know of the isolation, for example that it is emulated; only in the answers to its creation and
+    #: to a reset with a runtime
     notice: str
     #: what of the seed is not as on the host; only in the answer to its creation
     warnings: list[Warning]
@@ -1047,7 +1048,8 @@ class Workspace(_WorkspaceRequired, total=False):
     save_error: Error
     #: the last time its sandbox was lost, if it was since the last reset
     recovery: Recovery
-    #: what to know of the isolation, for example that it is emulated; only in the answer to its creation
+    #: what to know of the isolation, for example that it is emulated; only in the answers to its creation and
+    #: to a reset with a runtime
     notice: str
     #: what of the seed is not as on the host; only in the answer to its creation
     warnings: list[Warning]

@@ -1,0 +1,271 @@
+package workspace
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pyro/api"
+	"pyro/internal/runtime"
+	"pyro/internal/store"
+)
+
+// diff is the patch between two states.
+func (w *world) diff(id, from, to string) string {
+	w.t.Helper()
+	d, err := w.Diff(w.t.Context(), api.DiffRequest{WorkspaceID: id, From: from, To: to})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return d.Patch
+}
+
+// wantMode wants the workspace, and its commands, to be on the driver.
+func (w *world) wantMode(id string, driver *fakeDriver) {
+	w.t.Helper()
+	if got := w.status(id).ExecutionMode; got != driver.mode {
+		w.t.Errorf("the status names %s, want %s", got, driver.mode)
+	}
+	if res, _, err := w.tryExec(id, "exit", "0"); err != nil || res.ExecutionMode != driver.mode {
+		w.t.Errorf("a command names %s (%v), want %s", res.ExecutionMode, err, driver.mode)
+	}
+}
+
+// TestMixedSnapshots: a workspace that goes from one runtime to the other and back
+// keeps its id, baseline and snapshots, whoever wrote them, and can do with each
+// of them what it could do with its own.
+func TestMixedSnapshots(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n", "gone", "seed\n")
+		w.exec(id, "write", "a", "first\n")
+		w.exec(id, "rm", "gone")
+		w.exec(id, "write", "/etc/f", "first\n")
+		w.snapshot(id, "first")
+		patch := w.patch(id)
+
+		w.move(id, "first", w.other)
+		w.wantMode(id, w.other)
+		w.assertFile(id, "a", "first\n")
+		w.assertFile(id, "gone", "")
+		w.assertFile(id, "/etc/f", "first\n")
+		if got := w.patch(id); got != patch {
+			t.Errorf("after the move the diff is\n%s\nwant\n%s", got, patch)
+		}
+		w.exec(id, "write", "a", "second\n")
+		w.exec(id, "write", "/etc/f", "second\n")
+		w.snapshot(id, "second")
+		between := w.diff(id, "first", "second")
+		if !strings.Contains(between, "-first\n+second\n") || strings.Contains(between, "gone") {
+			t.Errorf("from the one to the other:\n%s", between)
+		}
+
+		for _, driver := range []*fakeDriver{w.driver, w.other} {
+			for _, name := range []string{"first", "second"} {
+				w.move(id, name, driver)
+				w.wantMode(id, driver)
+				w.assertFile(id, "a", name+"\n")
+				w.assertFile(id, "/etc/f", name+"\n")
+				w.assertFile(id, "gone", "")
+				if got := w.diff(id, name, ""); got != "" {
+					t.Errorf("right after the reset to it on %s, %s differs from the present:\n%s", driver.name, name, got)
+				}
+				if got := w.diff(id, "first", "second"); got != between {
+					t.Errorf("on %s, from the one to the other:\n%s", driver.name, got)
+				}
+			}
+		}
+		w.move(id, api.Baseline, w.driver)
+		w.assertFile(id, "a", "seed\n")
+		w.assertFile(id, "/etc/f", "")
+		if got := w.patch(id); got != "" {
+			t.Errorf("diff at the baseline:\n%s", got)
+		}
+
+		// What the other one wrote can be deleted, and the rest goes on.
+		if _, err := w.DeleteSnapshot(t.Context(), api.SnapshotRequest{WorkspaceID: id, SnapshotName: "second"}); err != nil {
+			t.Fatal(err)
+		}
+		w.reset(id, "first")
+		w.wantMode(id, w.driver)
+		w.assertFile(id, "a", "first\n")
+		settle()
+		w.assertTidy()
+	})
+}
+
+// TestMovedStays: without a runtime, or with auto, a reset keeps the one that there
+// is; so do a stop, the loss of the sandbox and that of the background process.
+func TestMovedStays(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n")
+		w.exec(id, "write", "a", "1\n")
+		w.snapshot(id, "s")
+		w.move(id, "s", w.other)
+		w.machine(id).die(errGone) // before anything else was saved
+		w.assertFile(id, "a", "1\n")
+		w.wantMode(id, w.other)
+		w.exec(id, "write", "a", "2\n")
+		settle()
+		w.machine(id).die(errGone)
+		w.assertFile(id, "a", "2\n")
+		w.wantMode(id, w.other)
+		w = w.crash()
+		w.wantMode(id, w.other)
+		w.assertFile(id, "a", "2\n")
+		if _, err := w.Stop(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		w = w.crash()
+		w.wantMode(id, w.other)
+		w.assertFile(id, "a", "2\n")
+		for _, want := range []api.Runtime{"", api.RuntimeAuto} {
+			if _, err := w.Reset(t.Context(), api.ResetRequest{WorkspaceID: id, Snapshot: "s", Runtime: want}); err != nil {
+				t.Fatal(err)
+			}
+			w.wantMode(id, w.other)
+		}
+		w.delete(id)
+		w.assertTidy()
+	})
+}
+
+// TestMoveRefused: what cannot work is refused before anything has changed.
+func TestMoveRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(w *world, id string)
+		kind    api.Kind
+	}{
+		"no such runtime": {func(w *world, _ string) { w.drivers.Isolated = w.drivers.Isolated[:1] }, api.KindUnsupported},
+		"its program is missing": {func(w *world, _ string) {
+			w.drivers.Isolated[1] = lacking{w.other}
+		}, api.KindUnavailable},
+		"no network": {func(w *world, id string) {
+			in := w.mustLookup(id)
+			if err := in.update(func(r *store.Workspace) { r.Network, r.NetworkPolicy = true, `{"base":"egress"}` }, func(store.Workspace) error { return nil }); err != nil {
+				w.t.Fatal(err)
+			}
+		}, api.KindUnsupported},
+		"no room":    {func(w *world, _ string) { w.budget = 1; w.measure(w.all()[0]) }, api.KindStorage},
+		"its disk":   {func(w *world, id string) { damage(w.t, filepath.Join(w.snapshotDir(id, "s"), savedFile)) }, api.KindVerification},
+		"no machine": {func(w *world, _ string) { w.failAt("boot") }, api.KindStorage},
+		"long files": {func(w *world, id string) {
+			in := w.mustLookup(id)
+			if err := in.update(func(r *store.Workspace) { r.DiskMiB = 0 }, func(store.Workspace) error { return nil }); err != nil {
+				w.t.Fatal(err)
+			}
+		}, api.KindDiskLimit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				id := w.create("a", "seed\n")
+				w.exec(id, "write", "a", "1\n")
+				w.snapshot(id, "s")
+				w.exec(id, "write", "a", "2\n")
+				settle()
+				before, machine := w.status(id), w.machine(id)
+				c.prepare(w, id)
+				_, err := w.tryMove(id, "s", w.other)
+				wantHint(t, err, c.kind)
+				w.at(undisturbed)
+				after := w.status(id)
+				if after.ExecutionMode != before.ExecutionMode || after.ResetCount != 0 || after.SnapshotCount != 1 || w.machine(id) != machine {
+					t.Errorf("it was changed: %+v", after)
+				}
+				w.assertFile(id, "a", "2\n")
+				w.assertTidy()
+			})
+		})
+	}
+}
+
+// lacking is a driver whose program is not installed. It makes nothing.
+type lacking struct{ runtime.Driver }
+
+func (lacking) Require() error {
+	return api.Errorf(api.KindUnavailable, "it is not installed").WithHint("install it")
+}
+
+func (l lacking) Create(context.Context, runtime.Spec) (runtime.Machine, error) {
+	panic("a machine is made of what is not there")
+}
+
+func (w *world) snapshotDir(id, name string) string {
+	w.t.Helper()
+	in := w.mustLookup(id)
+	s, err := in.find(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return in.diskDir(s.Disk)
+}
+
+// TestSnapshotOfForeignRuntime: a disk of a runtime that this version does not have
+// is in nobody's way but its own.
+func TestSnapshotOfForeignRuntime(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n")
+		w.exec(id, "write", "a", "1\n")
+		w.snapshot(id, "own")
+		w.move(id, "own", w.other)
+		w.snapshot(id, "foreign")
+		w.move(id, "own", w.driver)
+		w.drivers.Isolated = w.drivers.Isolated[:1]
+		_, err := w.Reset(t.Context(), api.ResetRequest{WorkspaceID: id, Snapshot: "foreign"})
+		wantHint(t, err, api.KindUnsupported)
+		_, err = w.Diff(t.Context(), api.DiffRequest{WorkspaceID: id, From: "foreign"})
+		wantHint(t, err, api.KindUnsupported)
+		w.assertFile(id, "a", "1\n")
+		if _, err := w.DeleteSnapshot(t.Context(), api.SnapshotRequest{WorkspaceID: id, SnapshotName: "foreign"}); err != nil {
+			t.Fatal(err)
+		}
+		w.reset(id, "own")
+		w.assertFile(id, "a", "1\n")
+		settle()
+		w.assertTidy()
+	})
+}
+
+// TestStrangerOfTheOtherRuntime: a machine of a move that was cut off may have the
+// name of the one that the record means.
+func TestStrangerOfTheOtherRuntime(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n")
+		w.kill()
+		stray := w.host.get(id + "-0001")
+		w.host.mu.Lock()
+		w.host.machines[stray.ID()] = &fakeMachine{spec: stray.spec, driver: w.other.name, done: make(chan struct{})}
+		w.host.mu.Unlock()
+		stray.die(errGone)
+		w = openWorld(t, w.dir, w.host)
+		w.recover()
+		w.assertTidy()
+		w.assertFile(id, "a", "seed\n")
+		w.wantMode(id, w.driver)
+	})
+}
+
+// TestOwnKernelWaits: a kernel of the user's own is kept while the workspace is on
+// a runtime that boots none.
+func TestOwnKernelWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.driver.kernel = true
+		req := request()
+		req.Kernel = "/boot/own"
+		made, err := w.Create(t.Context(), req, func(api.Progress) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := made.WorkspaceID
+		w.move(id, api.Baseline, w.other)
+		if got := w.machine(id).spec.Kernel; got != "" {
+			t.Errorf("a runtime without kernels was given %s", got)
+		}
+		w.move(id, api.Baseline, w.driver)
+		if got := w.machine(id).spec.Kernel; got != req.Kernel {
+			t.Errorf("the kernel is %q, want %q", got, req.Kernel)
+		}
+	})
+}
+
+var _ runtime.Requirer = lacking{}
