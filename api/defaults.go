@@ -42,15 +42,37 @@ func decodeStrict(body []byte, req any) error {
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if e.Field == "" {
-			return Errorf(KindUsage, "the request is a JSON %s, not an object", e.Value)
+			return Errorf(KindUsage, "the request %s", Mismatch(e))
 		}
-		return Errorf(KindUsage, "field %q is a JSON %s, not a %s", e.Field, e.Value, e.Type)
+		return Errorf(KindUsage, "%s %s", wrongField(req, e), Mismatch(e))
 	}
 	// encoding/json has no type for this error, only this text.
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return Errorf(KindUsage, "field %s is not known", name).WithHint("known fields: %s", strings.Join(fieldNames(req), ", "))
 	}
 	return Errorf(KindUsage, "the request is not valid JSON: %w", err)
+}
+
+// wrongField names the field with a value of the wrong type, as JSON does: the
+// error has the names of embedded structs too, and of a list or an object only
+// the name, whatever in it is wrong.
+func wrongField(req any, e *json.UnmarshalTypeError) string {
+	name := e.Field
+	if outer, inner, nested := strings.Cut(name, "."); nested {
+		if f, ok := reflect.TypeOf(req).Elem().FieldByName(outer); ok && f.Anonymous {
+			name = inner
+		}
+	}
+	for p := range fields(req) {
+		switch {
+		case p.Name != name || e.Type == p.elem():
+		case p.elem().Kind() == reflect.Slice:
+			return fmt.Sprintf("each item of field %q", name)
+		case p.elem().Kind() == reflect.Map:
+			return fmt.Sprintf("each value of field %q", name)
+		}
+	}
+	return fmt.Sprintf("field %q", name)
 }
 
 // ApplyDefaults gives every zero field of the struct that req points to the

@@ -8,6 +8,37 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// TestMismatch: who sent a request knows JSON, and not the types of this program.
+func TestMismatch(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"mem_mib":"256"}`: `field "mem_mib" must be an integer, got a string`,
+		`{"mem_mib":1.5}`:   `field "mem_mib" must be an integer, got 1.5`,
+		`{"mem_mib":1e400}`: `field "mem_mib" must be an integer, got 1e400`,
+		`{"mem_mib":` + strings.Repeat("9", 100) + `}`: `field "mem_mib" must be an integer, got a number`,
+		`{"network":"yes"}`:                            `field "network" must be a boolean, got a string`,
+		`{"runtime":{}}`:                               `field "runtime" must be a string, got an object`,
+		`{"command":"make test"}`:                      `field "command" must be an array of strings, got a string`,
+		`{"command":["sleep",1]}`:                      `each item of field "command" must be a string, got a number`,
+		`{"command":[["sleep"]]}`:                      `each item of field "command" must be a string, got an array`,
+		`{"environment":true}`:                         `field "environment" must be a string, got a boolean`,
+		`"run"`:                                        `the request must be an object, got a string`,
+	} {
+		if err := DecodeRequest([]byte(body), new(RunRequest)); KindOf(err) != KindUsage || err.Error() != want {
+			t.Errorf("%.60s: %v, want %s", body, err, want)
+		}
+	}
+	for body, want := range map[string]string{
+		`{"labels":["a"]}`:              `field "labels" must be an object, got an array`,
+		`{"labels":{"a":1}}`:            `each value of field "labels" must be a string, got a number`,
+		`{"secrets":"TOKEN"}`:           `field "secrets" must be an array of objects, got a string`,
+		`{"secrets":[{"value":12345}]}`: `field "secrets.value" must be a string, got a number`,
+	} {
+		if err := DecodeRequest([]byte(body), new(CreateWorkspaceRequest)); KindOf(err) != KindUsage || err.Error() != want {
+			t.Errorf("%s: %v, want %s", body, err, want)
+		}
+	}
+}
+
 func TestDecodeRequestDefaults(t *testing.T) {
 	var got RunRequest
 	if err := DecodeRequest([]byte(`{"environment":"debian:12","command":["true"],"mem_mib":256}`), &got); err != nil {
@@ -29,8 +60,8 @@ func TestDecodeRequestDefaults(t *testing.T) {
 func TestDecodeRequestRefuses(t *testing.T) {
 	for _, tc := range []struct{ name, body, want string }{
 		{"unknown field", `{"environment":"e","command":["x"],"colour":1}`, `field "colour" is not known`},
-		{"wrong type", `{"environment":7,"command":["x"]}`, `field "environment" is a JSON number, not a string`},
-		{"not an object", `[]`, `not an object`},
+		{"wrong type", `{"environment":7,"command":["x"]}`, `field "environment" must be a string, got a number`},
+		{"not an object", `[]`, `the request must be an object, got an array`},
 		{"no JSON", `{`, `not valid JSON`},
 		{"two documents", `{"environment":"e","command":["x"]}{}`, `more than one`},
 		{"missing environment", `{"command":["x"]}`, `field "environment" is missing`},

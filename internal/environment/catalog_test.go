@@ -99,7 +99,7 @@ func TestBrokenUserEntries(t *testing.T) {
 		"not json":          {`{`, "not valid JSON"},
 		"two documents":     {strings.Replace(goodEntry, "team/x", "x", 1) + "{}", "more than one"},
 		"unknown field":     {`{"naem":"x"}`, `"naem" is not known`},
-		"wrong type":        {`{"name":7}`, `"name" is a JSON number`},
+		"wrong type":        {`{"name":7}`, `"name" must be a string, got a number`},
 		"bad name":          {goodEntry, `"name"`},
 		"shadows built-in":  {strings.Replace(goodEntry, "team/x", "debian:12", 1), "built-in"},
 		"no version":        {`{"name":"x","description":"d"}`, `"version"`},

@@ -84,7 +84,7 @@ func decodeStrict(data []byte, v any) error {
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-		return &fieldError{e.Field, fmt.Sprintf("is a JSON %s, not a %s", e.Value, e.Type)}
+		return &fieldError{e.Field, api.Mismatch(e)}
 	}
 	if err != nil {
 		// encoding/json has no type for this error, only this text.

@@ -49,14 +49,14 @@ func TestErrors(t *testing.T) {
 		{"workspace_create", map[string]any{"environment": "debian:12"}, api.Error{Kind: api.KindNetwork, Message: "the mirror does not answer"}},
 		{"workspace_exec", execArguments(), api.Error{Kind: api.KindReset, Message: "workspace ws-1 was reset"}},
 		{"workspace_status", nil, api.Error{Kind: api.KindUsage, Message: `field "workspace_id" is missing or empty`}},
-		{"workspace_status", map[string]any{"workspace_id": 7}, api.Error{Kind: api.KindUsage, Message: `field "workspace_id" is a JSON number, not a string`}},
+		{"workspace_status", map[string]any{"workspace_id": 7}, api.Error{Kind: api.KindUsage, Message: `field "workspace_id" must be a string, got a number`}},
 		{"workspace_status", map[string]any{"workspace_id": "ws-1", "id": 1}, api.Error{Kind: api.KindUsage, Message: `workspace_status takes no argument "id"`, Hint: "it takes: workspace_id"}},
 		{"workspace_status", []string{"ws-1"}, api.Error{Kind: api.KindUsage, Message: "the arguments of workspace_status are not a JSON object"}},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": []string{"true"}, "allow_host_compat": true}, api.Error{
 			Kind: api.KindUsage, Message: `vm_run takes no argument "allow_host_compat"`, Hint: "it takes: environment, mem_mib, network, timeout_seconds, command",
 		}},
 		{"vm_run", map[string]any{"environment": "debian:12", "command": "make test"}, api.Error{
-			Kind: api.KindUsage, Message: `field "command" is a JSON string, not a []string`, Hint: `command is a list of words; for a line of shell: ["sh", "-c", "cd src && make"]`,
+			Kind: api.KindUsage, Message: `field "command" must be an array of strings, got a string`, Hint: `command is a list of words; for a line of shell: ["sh", "-c", "cd src && make"]`,
 		}},
 		{"workspace_export", map[string]any{"workspace_id": "ws-1", "path": "a", "output_path": "-"}, api.Error{Kind: api.KindUsage, Message: "output_path is -, a path is needed"}},
 	} {
