@@ -30,6 +30,7 @@ type call struct {
 	r       *http.Request
 	log     *slog.Logger
 	hide    func(error) error // takes out what the workspace that the call is about keeps secret
+	hints   *api.Phrasing     // says hints in the names that the caller knows; nil as they are
 	begun   time.Time
 	kind    api.Kind // of the error it ended with; for the log
 	vm      string   // id of the VM that a command ran in, if it got one; for the log
@@ -40,6 +41,9 @@ type call struct {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(headerVersion, api.Version)
 	c := &call{ctx: r.Context(), id: s.spaces.ID, w: w, r: r, log: s.log, begun: time.Now()}
+	if p, ok := phrasings[r.Header.Get(headerSurface)]; ok {
+		c.hints = &p
+	}
 	name := r.PathValue("operation")
 	route, ok := s.table[name]
 	if !ok {
@@ -119,7 +123,11 @@ func guard[T any](c *call, f func() (T, error)) (res T, err error) {
 		}
 	}()
 	res, err = f()
-	return res, c.hide(err)
+	if err = c.hide(err); c.hints != nil {
+		c.hints.Result(&res)
+		err = c.hints.Error(err)
+	}
+	return res, err
 }
 
 // workspaceOf returns the id of the workspace that a request is about, or "".
@@ -148,6 +156,9 @@ func (c *call) answer(res any, err error) {
 // fail sends an error.
 func (c *call) fail(err error) {
 	e := api.AsError(err)
+	if c.hints != nil {
+		e = api.AsError(c.hints.Error(e))
+	}
 	c.kind = e.Kind
 	c.write(e.Kind.Info().HTTPStatus, append(api.MarshalError(e), '\n'))
 }

@@ -45,7 +45,7 @@ func TestErrors(t *testing.T) {
 		arguments any
 		want      api.Error
 	}{
-		{"workspace_status", map[string]any{"workspace_id": "ws-9"}, api.Error{Kind: api.KindNotFound, Message: "workspace ws-9 does not exist", Hint: "workspace_logs ws-1, or workspace_list"}},
+		{"workspace_status", map[string]any{"workspace_id": "ws-9"}, api.Error{Kind: api.KindNotFound, Message: "workspace ws-9 does not exist", Hint: `workspace_logs(workspace_id="ws-1"), or workspace_list`}},
 		{"workspace_create", map[string]any{"environment": "debian:12"}, api.Error{Kind: api.KindNetwork, Message: "the mirror does not answer"}},
 		{"workspace_exec", execArguments(), api.Error{Kind: api.KindReset, Message: "workspace ws-1 was reset"}},
 		{"workspace_status", nil, api.Error{Kind: api.KindUsage, Message: `field "workspace_id" is missing or empty`}},

@@ -116,8 +116,8 @@ func (p Profile) takes(op *api.Operation, field string) bool {
 }
 
 // words returns a function that says "pyro workspace logs" as the tool's name
-// where the profile has that tool: texts of the table and hints of errors name
-// commands, and a model has tools.
+// where the profile has that tool: texts of the table and messages name commands,
+// and a model has tools.
 func (p Profile) words() func(string) string {
 	rows := p.rows()
 	slices.SortFunc(rows, func(a, b *api.Operation) int { return len(b.CLI) - len(a.CLI) })
@@ -130,5 +130,33 @@ func (p Profile) words() func(string) string {
 	replace := strings.NewReplacer(pairs...)
 	return func(text string) string {
 		return strings.TrimSuffix(replace.Replace(text+" "), " ")
+	}
+}
+
+// phrasing says hints of errors as calls of the profile's tools. What names a
+// command for which there is no tool, or an argument that the tool does not take,
+// stays as it is: it is for the people whose host it is.
+func (p Profile) phrasing() api.Phrasing {
+	return api.Phrasing{
+		Command: func(m api.Mention) (string, bool) {
+			if !p.offers(m.Operation) {
+				return "", false
+			}
+			var args []string
+			for _, a := range m.Args {
+				value, ok := a.JSON()
+				if !ok || !p.takes(m.Operation, a.Name) {
+					return "", false
+				}
+				args = append(args, a.Name+"="+value)
+			}
+			if len(args) == 0 {
+				return m.MCP, true
+			}
+			return m.MCP + "(" + strings.Join(args, ", ") + ")", true
+		},
+		Flag: func(op *api.Operation, param api.Param) (string, bool) {
+			return param.Name, p.offers(op) && p.takes(op, param.Name)
+		},
 	}
 }

@@ -20,6 +20,7 @@ const omittedField = "omitted"
 func (s *Server) answer(res any, limit int) (*mcp.CallToolResult, error) {
 	v := reflect.ValueOf(res).Elem()
 	fillLists(v)
+	s.hints.Result(res)
 	var whole string
 	if textSize(v) > limit {
 		whole = s.kept.keep(v)
@@ -71,7 +72,7 @@ func marshal(v any) (json.RawMessage, error) {
 // failure makes the result of an error, in the words of this surface.
 func (s *Server) failure(err error) *mcp.CallToolResult {
 	e := *api.AsError(err)
-	e.Message, e.Hint = boundText(s.words(e.Message), s.MaxText), boundText(s.words(e.Hint), s.MaxText)
+	e.Message, e.Hint = boundText(s.words(e.Message), s.MaxText), boundText(s.hints.Text(e.Hint), s.MaxText)
 	text := string(e.Kind) + ": " + e.Message
 	if e.Hint != "" {
 		text += "\nhint: " + e.Hint

@@ -54,6 +54,7 @@ type Server struct {
 	Options
 	profile Profile
 	words   func(string) string
+	hints   api.Phrasing
 	server  *mcp.Server
 	kept    *kept
 	calls   calls
@@ -76,7 +77,7 @@ func New(opts Options) (*Server, error) {
 	if opts.MaxText <= 0 {
 		opts.MaxText = DefaultMaxText
 	}
-	s := &Server{Options: opts, profile: profile, words: profile.words(), kept: newKept(), beat: heartbeat}
+	s := &Server{Options: opts, profile: profile, words: profile.words(), hints: profile.phrasing(), kept: newKept(), beat: heartbeat}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.server = s.protocol()
 	for _, op := range profile.rows() {

@@ -66,7 +66,8 @@ should use the command line with ` + "`--json`" + `, MCP or the Python package.
 | events | 200 and lines of JSON (` + "`application/x-ndjson`" + `): ` + "`{\"event\": ...}`" + ` any number of times, then ` + "`{\"result\": ...}` or `{\"error\": ...}`" + ` |
 | exec | like call, with bounded output; or, when the request asks to upgrade the connection, a stream of frames |
 
-An error is ` + "`{\"error\": {\"kind\", \"message\", \"hint\"}}`" + ` with the HTTP status of its kind; see [errors](errors.md).
+An error is ` + "`{\"error\": {\"kind\", \"message\", \"hint\"}}`" + ` with the HTTP status of its kind; see [errors](errors.md). Hints name
+commands; with the header ` + "`Pyro-Surface: python`" + ` they name the methods of the Python package instead, where there are such.
 
 ## Streams of commands
 

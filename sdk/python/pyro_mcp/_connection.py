@@ -77,7 +77,7 @@ class Connection(http.client.HTTPConnection):
 
     def post(self, operation: str, request: Mapping[str, object], *, upgrade: bool = False) -> http.client.HTTPResponse:
         """Send a request and return the answer, if it is a success."""
-        headers = {"Pyro-Version": VERSION, "Content-Type": "application/json"}
+        headers = {"Pyro-Version": VERSION, "Pyro-Surface": "python", "Content-Type": "application/json"}
         if upgrade:
             headers |= {"Connection": "Upgrade", "Upgrade": UPGRADE}
         body = encode(request)

@@ -10,7 +10,7 @@ class PyroError(Exception):
 
     ``kind`` is a stable word for programs ("not_found", "conflict", "timeout"; all of them are in
     docs/reference/errors.md), ``message`` names the object and the fact, and ``hint``, if there is one, says
-    what to do next, usually a command to type.
+    what to do next, usually a method of Pyro to call, or a command to type where there is no such method.
 
     A command that ends with an exit code other than 0 is no error: see the result of the call.
     """

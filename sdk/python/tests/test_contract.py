@@ -120,8 +120,8 @@ class TheContract(unittest.TestCase):
 
     def test_the_rest(self) -> None:
         self.assertIs(typing.get_type_hints(Pyro.create_server)["return"], Server)
-        error = PyroError("not_found", "workspace ws-1 does not exist", "pyro workspace list")
-        self.assertEqual((error.kind, error.message, error.hint), ("not_found", str(error).split("\n")[0], "pyro workspace list"))
+        error = PyroError("not_found", "workspace ws-1 does not exist", "list_workspaces()")
+        self.assertEqual((error.kind, error.message, error.hint), ("not_found", str(error).split("\n")[0], "list_workspaces()"))
         for scope in (Pyro.workspace, Pyro.vm):
             self.assertEqual([p.name for p in parameters(scope)][:1], ["environment"])
 

@@ -22,7 +22,7 @@ class Refusals(Folders):
         pyro = self.pyro()
         error = self.fails("not_found", pyro.status_workspace, "ws-000000000000")
         self.assertIn("ws-000000000000", error.message)
-        self.assertEqual(error.hint, "pyro workspace list")
+        self.assertEqual(error.hint, "list_workspaces()")
         self.assertEqual(str(error), f"{error.message}\nhint: {error.hint}")
         wrong: Any = "wrong"
         for call in (
