@@ -63,24 +63,27 @@ const errorsPerSecond = 1000
 // cannot reorder, no old segment comes late.
 const timeWait = time.Second
 
-// New starts to serve.
+// New starts to serve. Nothing is read from the link before there is somebody to
+// answer: of a gateway that replaces another, the guest's frames wait.
 func New(o Options) (*Gateway, error) {
 	g := &Gateway{options: o, stack: newStack()}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	if err := g.attach(); err != nil {
-		g.Close()
-		return nil, fmt.Errorf("network link: %w", err)
-	}
 	g.udp = udp.NewForwarder(g.stack, g.acceptUDP)
 	g.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(g.stack, 0, maxHandshakes, g.acceptTCP).HandlePacket)
 	g.stack.SetTransportProtocolHandler(udp.ProtocolNumber, g.handleUDP)
 	g.stack.SetTransportProtocolHandler(icmp.ProtocolNumber4, g.handleICMP4)
 	g.stack.SetTransportProtocolHandler(icmp.ProtocolNumber6, g.handleICMP6)
+	card, err := g.attach()
+	if err != nil {
+		g.Close()
+		return nil, fmt.Errorf("network link: %w", err)
+	}
 	if err := g.serveNames(); err != nil {
 		g.Close()
 		return nil, fmt.Errorf("name server: %w", err)
 	}
 	g.work.Go(g.endIdleFlows)
+	card.read()
 	return g, nil
 }
 
@@ -109,9 +112,24 @@ func newStack() *stack.Stack {
 	return s
 }
 
+// card is the gateway's network card, which reads nothing before it is told to.
+type card struct {
+	stack.LinkEndpoint
+	stack stack.NetworkDispatcher // gets what is read
+}
+
+// Attach implements stack.LinkEndpoint. It is called with nil in the end.
+func (c *card) Attach(d stack.NetworkDispatcher) {
+	if c.stack = d; d == nil {
+		c.LinkEndpoint.Attach(nil)
+	}
+}
+
+func (c *card) read() { c.LinkEndpoint.Attach(c.stack) }
+
 // attach makes the card on the link. It takes packets for any address, and
 // answers in the name of any.
-func (g *Gateway) attach() error {
+func (g *Gateway) attach() (*card, error) {
 	endpoint, err := fdbased.New(&fdbased.Options{
 		FDs: []int{int(g.options.Link.Fd())}, MTU: link.MTU, EthernetHeader: true,
 		Address:            tcpip.LinkAddress(link.GatewayMAC),
@@ -120,15 +138,16 @@ func (g *Gateway) attach() error {
 		RXChecksumOffload: true, TXChecksumOffload: !g.options.Checksums,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	c := &card{LinkEndpoint: endpoint}
 	var failed error
 	check := func(err tcpip.Error) {
 		if err != nil {
 			failed = errors.Join(failed, errors.New(err.String()))
 		}
 	}
-	check(g.stack.CreateNIC(nic, endpoint))
+	check(g.stack.CreateNIC(nic, c))
 	for _, p := range []netip.Prefix{link.Gateway4, link.Gateway6} {
 		check(g.stack.AddProtocolAddress(nic, tcpip.ProtocolAddress{
 			Protocol:          protocolOf(p.Addr()),
@@ -144,7 +163,7 @@ func (g *Gateway) attach() error {
 		{Destination: header.IPv4EmptySubnet, NIC: nic},
 		{Destination: header.IPv6EmptySubnet, NIC: nic},
 	})
-	return failed
+	return c, failed
 }
 
 func protocolOf(addr netip.Addr) tcpip.NetworkProtocolNumber {

@@ -63,10 +63,17 @@ func serveGuest(t *testing.T, p *policy.Policy, hosts names) *world {
 
 func serve(t *testing.T, o Options, hosts names) *world {
 	t.Helper()
+	return serveLink(t, o, hosts, func(*os.File) {})
+}
+
+// serveLink serves a link after the guest has had its end for a while.
+func serveLink(t *testing.T, o Options, hosts names, before func(guest *os.File)) *world {
+	t.Helper()
 	ours, guest, err := link.Pair()
 	if err != nil {
 		t.Fatal(err)
 	}
+	before(guest)
 	w := &world{card: guest, checks: o.Checksums}
 	refused := func(e refusals.Event) {
 		w.mu.Lock()

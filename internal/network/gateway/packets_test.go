@@ -14,6 +14,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
 	"pyro/internal/network/link"
 	"pyro/internal/network/policy"
@@ -75,12 +76,73 @@ func datagram(to netip.AddrPort) []byte {
 	return ethernet(append(packet, data...), header.IPv4ProtocolNumber)
 }
 
+func syn(to netip.AddrPort) []byte {
+	const size = header.IPv4MinimumSize + header.TCPMinimumSize
+	packet := make([]byte, size)
+	ip := header.IPv4(packet)
+	ip.Encode(&header.IPv4Fields{TotalLength: size, TTL: 64, Protocol: uint8(header.TCPProtocolNumber), SrcAddr: addr(link.Guest4.Addr()), DstAddr: addr(to.Addr())})
+	ip.SetChecksum(^ip.CalculateChecksum())
+	header.TCP(packet[header.IPv4MinimumSize:]).Encode(&header.TCPFields{SrcPort: 4000, DstPort: to.Port(), SeqNum: 1, DataOffset: header.TCPMinimumSize, Flags: header.TCPFlagSyn, WindowSize: 1 << 15})
+	return ethernet(packet, header.IPv4ProtocolNumber)
+}
+
+// TestReplaced: what a guest sent while nobody served its link is answered by who
+// serves it then, and neither reset nor lost.
+func TestReplaced(t *testing.T) {
+	at := listen(t, echo)
+	p, err := policy.Parse([]byte(`{"version":1,"rules":[` + opened(at) + `]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []netip.AddrPort{netip.AddrPortFrom(link.Gateway4.Addr(), at.Port()), netip.AddrPortFrom(link.Gateway4.Addr(), dnsPort)} {
+		for range 20 { // each of which begins at another moment
+			w := serveLink(t, Options{Policy: p}, nil, func(guest *os.File) {
+				if _, err := guest.Write(syn(to)); err != nil {
+					t.Fatal(err)
+				}
+			})
+			const tcp = header.EthernetMinimumSize + header.IPv4MinimumSize
+			if reply := w.read(t); header.TCP(reply[tcp:]).Flags() != header.TCPFlagSyn|header.TCPFlagAck {
+				t.Fatalf("a connection to %s is answered with %s", to, header.TCP(reply[tcp:]).Flags())
+			}
+		}
+	}
+}
+
+// recorder is an endpoint that knows to whom it gives what it reads.
+type recorder struct {
+	stack.LinkEndpoint
+	to []stack.NetworkDispatcher
+}
+
+func (r *recorder) Attach(to stack.NetworkDispatcher) { r.to = append(r.to, to) }
+
+// TestCard: a stack that takes the card does not get frames yet.
+func TestCard(t *testing.T) {
+	r, d := &recorder{}, struct{ stack.NetworkDispatcher }{}
+	c := &card{LinkEndpoint: r}
+	c.Attach(d)
+	if len(r.to) > 0 {
+		t.Fatal("it reads before it is told to")
+	}
+	c.read()
+	c.Attach(nil)
+	if len(r.to) != 2 || r.to[0] != d || r.to[1] != nil {
+		t.Errorf("it reads for %v", r.to)
+	}
+}
+
 // frames is a guest that speaks in frames.
 func (w *world) frames(t *testing.T, frame []byte) []byte {
 	t.Helper()
 	if _, err := w.card.Write(frame); err != nil {
 		t.Fatal(err)
 	}
+	return w.read(t)
+}
+
+func (w *world) read(t *testing.T) []byte {
+	t.Helper()
 	reply := make([]byte, 1<<16)
 	_ = w.card.SetReadDeadline(time.Now().Add(time.Minute))
 	n, err := w.card.Read(reply)

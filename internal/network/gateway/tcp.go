@@ -47,9 +47,10 @@ func (g *Gateway) acceptTCP(r *tcp.ForwarderRequest) {
 		return
 	}
 	var queue waiter.Queue
-	endpoint, failed := r.CreateEndpoint(&queue)
+	endpoint, failed := shakeHands(ctx, r, &queue)
 	r.Complete(failed != nil)
 	if failed != nil {
+		_ = host.SetLinger(0) // what never began must not look complete
 		host.Close()
 		return
 	}
@@ -58,6 +59,27 @@ func (g *Gateway) acceptTCP(r *tcp.ForwarderRequest) {
 		t.says = g.says
 	}
 	t.run(ctx)
+}
+
+// shakeHands makes the guest's connection. A guest that does not answer would be
+// waited for two minutes, whatever becomes of the gateway: the end of ctx ends that.
+func shakeHands(ctx context.Context, r *tcp.ForwarderRequest, queue *waiter.Queue) (tcpip.Endpoint, tcpip.Error) {
+	made := make(chan struct{})
+	defer close(made)
+	stop := context.AfterFunc(ctx, func() {
+		tick := time.NewTicker(10 * time.Millisecond) // it may not wait yet
+		defer tick.Stop()
+		for {
+			queue.Notify(waiter.WritableEvents)
+			select {
+			case <-made:
+				return
+			case <-tick.C:
+			}
+		}
+	})
+	defer stop()
+	return r.CreateEndpoint(queue)
 }
 
 // dial connects to the address and nothing else.
