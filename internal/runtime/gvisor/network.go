@@ -81,7 +81,7 @@ func plugIn(s *sandbox.Sandbox, guest *os.File) error {
 		Defaultv4Gateway: gatewayOf(link.Gateway4, net.CIDRMask(0, 32)),
 		Defaultv6Gateway: gatewayOf(link.Gateway6, net.CIDRMask(0, 128)),
 	}
-	return conn.Call("Network.CreateLinksAndRoutes", args, nil)
+	return callWithin(plugTime, conn, "Network.CreateLinksAndRoutes", args)
 }
 
 func ip(p netip.Prefix) net.IP { return p.Addr().AsSlice() }

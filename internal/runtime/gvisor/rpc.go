@@ -2,12 +2,15 @@ package gvisor
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"time"
 
 	"gvisor.dev/gvisor/pkg/abi/linux"
 	"gvisor.dev/gvisor/pkg/control/client"
 	"gvisor.dev/gvisor/pkg/sentry/control"
 	"gvisor.dev/gvisor/pkg/sentry/kernel/auth"
+	"gvisor.dev/gvisor/pkg/urpc"
 	"gvisor.dev/gvisor/runsc/boot"
 	"gvisor.dev/gvisor/runsc/sandbox"
 )
@@ -32,6 +35,20 @@ func usageFiles(s *sandbox.Sandbox) (usage, error) {
 		return usage{}, errors.New("the sandbox did not hand over its memory file")
 	}
 	return usage{accounting: out.Files[0], memory: out.Files[1]}, nil
+}
+
+// plugTime is how long a sandbox may take to make its network card, which takes
+// it milliseconds.
+const plugTime = 30 * time.Second
+
+// callWithin calls a sandbox, which may be stopped or busy, but not for ever.
+func callWithin(d time.Duration, conn *urpc.Client, method string, args any) error {
+	late := time.AfterFunc(d, func() { _ = conn.Socket.Shutdown() })
+	err := conn.Call(method, args, nil)
+	if !late.Stop() && err != nil {
+		return fmt.Errorf("the sandbox did not answer within %s: %w", d, err)
+	}
+	return err
 }
 
 // execute starts a process and returns its pid in the guest. All capabilities

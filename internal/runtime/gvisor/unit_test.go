@@ -3,10 +3,14 @@ package gvisor
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/control/client"
+	"gvisor.dev/gvisor/pkg/unet"
 )
 
 func TestShapeRoundTrip(t *testing.T) {
@@ -89,4 +93,22 @@ func TestCPUPoolSpreads(t *testing.T) {
 		t.Errorf("take(9) of 3 CPUs = %v", all)
 	}
 	p.adopt([]int{2, 77}) // a CPU that has gone since is ignored
+}
+
+// TestCallWithin: a sandbox that has stopped takes the connection, and no more.
+func TestCallWithin(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	server, err := unet.BindAndListen(path, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	conn, err := client.ConnectTo(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := callWithin(10*time.Millisecond, conn, "Network.CreateLinksAndRoutes", struct{}{}); err == nil || !strings.Contains(err.Error(), "did not answer within 10ms") {
+		t.Errorf("got %v", err)
+	}
 }
