@@ -15,7 +15,7 @@ func FuzzPlain(f *testing.F) {
 	}
 	for _, raw := range []string{
 		"\x1b[1;99r\x1b[H\x1bM", "\x1b[?69h\x1b[1;31s\x1b[H\x1bM", "a\x1b[999999999999b", "\x1b[99999999999999999999C日\x1b[99@\x1b[2P",
-		"\x1b]0;" + strings.Repeat("x", 5000), "日\u0301\b\u0301\x1b[X\u0301", "\x1b[?1049h\x1b[9999S\x1b[9999T\x1b[9999L\x1b[9999M", "\x1b[\r\n1", "0;31m",
+		"\x1b]0;" + strings.Repeat("x", 5000), "日\u0301\b\u0301\x1b[X\u0301", "\x1b[?1049h\x1b[9999S\x1b[9999T\x1b[9999L\x1b[9999M", "\x1b[\r\n1", "0;31m", "?4l\x80\x1b[\x00",
 	} {
 		f.Add([]byte(raw), uint16(10), uint16(4), uint16(3), true)
 	}

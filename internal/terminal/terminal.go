@@ -114,6 +114,7 @@ func Plain(raw []byte, o Options) (text string, rest int) {
 		screen.Take()
 	} else if o.Cut {
 		raw = raw[leftover(raw):]
+		o.Cut = false // from here on it begins where it seems to
 	}
 	screen.write(raw)
 	if rest = min(screen.Pending(), len(raw)); rest > maxHeld {
