@@ -19,6 +19,9 @@ func plainly(text string, values ...string) string {
 	cover := make([]int, len(text)) // at each byte, where the span ends that it belongs to
 	joined := make([]bool, len(text)+1)
 	for _, v := range values {
+		if v == "" {
+			continue
+		}
 		for _, form := range forms(v) {
 			for at := 0; at+len(form) <= len(text); at++ {
 				if text[at:at+len(form)] != form {
@@ -234,6 +237,7 @@ func FuzzWriter(f *testing.F) {
 	f.Add("hunter22", "hunter22hunter22", "huhunter22hunter22hunter22!", []byte{2, 7})
 	f.Add("line one\nline two", "two", "+line one\r\n+line two", []byte{0})
 	f.Add("a\x00b", "\xff\xfe", "a\x00b\xff\xfe", []byte{})
+	f.Add("0", "", "00666666600000000000", []byte("0"))
 	f.Fuzz(func(t *testing.T, a, b, text string, lengths []byte) {
 		if len(a)+len(b) > 200 || len(text) > 2000 {
 			return
