@@ -77,8 +77,11 @@ func (p *page) setMargins(first, last int) bool {
 		last = len(p.lines)
 	}
 	first = max(first, 1)
-	if first >= last && len(p.lines) > 1 {
-		return false
+	if first >= last {
+		if len(p.lines) > 1 {
+			return false
+		}
+		first = last // the only line
 	}
 	p.top, p.bottom = first-1, last-1
 	return true

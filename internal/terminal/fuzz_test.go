@@ -19,6 +19,7 @@ func FuzzPlain(f *testing.F) {
 	} {
 		f.Add([]byte(raw), uint16(10), uint16(4), uint16(3), true)
 	}
+	f.Add([]byte("\x1b[9rabcd"), uint16(3), uint16(1), uint16(3), false)
 	f.Fuzz(func(t *testing.T, raw []byte, cols, rows, at uint16, cut bool) {
 		o := terminal.Options{Cols: int(cols % 300), Rows: int(rows % 100), Cut: cut}
 		text, rest := terminal.Plain(raw, o)
