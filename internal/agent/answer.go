@@ -39,6 +39,10 @@ func (g *guest) answer(ctx context.Context, call wire.Call) (any, error) {
 		if g.ownKernel {
 			return with(call, func(p wire.SetClockParams) (any, error) { return struct{}{}, boot.SetClock(p.UnixNano) })
 		}
+	case wire.Listen:
+		if g.vsock != nil {
+			return with(call, func(p wire.ListenParams) (any, error) { return struct{}{}, g.vsock.listen(p.Key) })
+		}
 	case wire.ShellOpen, wire.ShellList, wire.ShellRead, wire.ShellWrite, wire.ShellResize, wire.ShellSignal, wire.ShellClose:
 		if g.shells != nil {
 			return g.answerShell(ctx, call)

@@ -65,7 +65,7 @@ func (g *guest) serveAndClose(pipes pipePair) {
 }
 
 // runMachine is runInit in a guest with a kernel of its own, which is reached
-// over a serial port alone.
+// over a serial port, until the host asks for vsock.
 func runMachine() int {
 	booted, err := boot.Run()
 	if err != nil {
@@ -79,7 +79,11 @@ func runMachine() int {
 	g := newGuest()
 	g.ownKernel = true
 	g.prepare(booted.PIDs)
-	boot.Panic(mux.Guest(booted.Port, newStreams(g, layers).serve))
+	s := newStreams(g, layers)
+	g.vsock = &vsockDoor{serve: s.serve, proven: sync.OnceFunc(func() { booted.Port.Close() })}
+	err = mux.Guest(booted.Port, s.serve)
+	g.vsock.wait()
+	boot.Panic(err)
 	return exitFailed
 }
 
@@ -184,7 +188,8 @@ func (g *guest) supervise() error {
 type guest struct {
 	pids      *pidCgroup
 	problems  []string
-	ownKernel bool // its kernel is that of no other sandbox
+	ownKernel bool       // its kernel is that of no other sandbox
+	vsock     *vsockDoor // nil without a kernel of its own
 	kill      process.Kill
 	files     chan struct{}  // holds one for each call about files that runs; nil if there can be none
 	processes *process.Table // nil if there can be no children

@@ -83,7 +83,7 @@ func renderDoctor(w io.Writer, r *api.DoctorReport) {
 		finding(w, rt.Name, rt.OK, rt.Reason, rt.Hint)
 	}
 	for _, check := range r.Checks {
-		if !check.OK {
+		if !check.OK || check.Hint != "" {
 			finding(w, "host "+check.Name, false, check.Detail, check.Hint)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"pyro/api"
 	"pyro/internal/paths"
+	"pyro/internal/vsock"
 )
 
 // Host is where settings are read. The zero value is this host.
@@ -25,12 +26,14 @@ type Host struct {
 	// Unprivileged overrides who asks: a plain user, or root of a user
 	// namespace. Nil means: find out.
 	Unprivileged *bool
+	// Listeners overrides vsock.Listeners, for tests.
+	Listeners func() ([]vsock.Addr, error)
 }
 
 // Checks returns every check, in the order in which they are printed.
 func (h Host) Checks(dirs paths.Dirs) []api.HostCheck {
 	return []api.HostCheck{
-		h.UserNamespaces(), h.AppArmor(), h.Ptrace(), h.KVMCheck(), h.TUN(), h.IPForward(), h.Cgroup(),
+		h.UserNamespaces(), h.AppArmor(), h.Ptrace(), h.KVMCheck(), h.VsockCheck(), h.TUN(), h.IPForward(), h.Cgroup(),
 		FreeDisk("free_disk_state", dirs.State), FreeDisk("free_disk_cache", dirs.Cache),
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"pyro/api"
 	"pyro/internal/hostcheck"
 	"pyro/internal/paths"
+	"pyro/internal/vsock"
 )
 
 // host makes a root with the given files.
@@ -69,6 +70,31 @@ func TestChecks(t *testing.T) {
 				t.Errorf("incomplete: %+v", c)
 			}
 		})
+	}
+}
+
+// TestVsock: what keeps microVMs from vsock is named, with its remedy.
+func TestVsock(t *testing.T) {
+	device := map[string]string{hostcheck.VhostVsock: ""}
+	nobody := func() ([]vsock.Addr, error) { return nil, nil }
+	for _, tt := range []struct {
+		name      string
+		files     map[string]string
+		listeners func() ([]vsock.Addr, error)
+		text      string // within detail and hint
+	}{
+		{"there", device, nobody, "over vsock"},
+		{"not loaded", nil, nobody, "sudo modprobe vhost_vsock"},
+		{"reachable", device, func() ([]vsock.Addr, error) { return []vsock.Addr{{CID: vsock.Any, Port: 22}}, nil }, "at port 22"},
+		{"no module", device, func() ([]vsock.Addr, error) { return nil, unix.ENOENT }, "sudo modprobe vsock_diag"},
+		{"not told", device, func() ([]vsock.Addr, error) { return nil, unix.ENOMEM }, "cannot allocate memory"},
+	} {
+		h := host(t, false, tt.files)
+		h.Listeners = tt.listeners
+		c, e := h.VsockCheck(), h.Vsock()
+		if !c.OK || !strings.Contains(c.Detail+" "+c.Hint, tt.text) || (e == nil) != (tt.name == "there") {
+			t.Errorf("%s: %+v, %v", tt.name, c, e)
+		}
 	}
 }
 

@@ -67,7 +67,8 @@ type Driver interface {
 
 // Features are a driver's differences as data.
 type Features struct {
-	// Mode is what answers name as execution_mode.
+	// Mode is what answers name as execution_mode of what has no machine: what one
+	// that is made now would most likely have. Machine.Mode says it of one that is.
 	Mode api.ExecutionMode
 	// Isolated is false only for host-compat.
 	Isolated bool
@@ -134,6 +135,9 @@ type Network struct {
 // Machine is a live sandbox.
 type Machine interface {
 	ID() string
+	// Mode is what answers name as execution_mode of what runs in the machine. It
+	// stays the same as long as the machine lives, also for later processes.
+	Mode() api.ExecutionMode
 	// Start starts a command. It fails with kind exec_failed if the command
 	// cannot be executed; use [ExecExitCode] for the exit code of that error.
 	Start(ctx context.Context, cmd Command) (Process, error)

@@ -77,6 +77,15 @@ func Notice(ctx context.Context, driver runtime.Driver) string {
 	return ""
 }
 
+// Mode is the execution_mode of what a driver runs: that of its machine, if there
+// is one at the moment.
+func Mode(driver runtime.Driver, machine runtime.Machine) api.ExecutionMode {
+	if machine != nil {
+		return machine.Mode()
+	}
+	return driver.Features().Mode
+}
+
 func (d *Drivers) probe(ctx context.Context, driver runtime.Driver) error {
 	d.mu.Lock()
 	known := d.usable[driver.Name()]

@@ -88,7 +88,7 @@ func (in *instance) claim() error {
 
 // execute runs the command in the claimed VM and removes the VM.
 func (m *Manager) execute(ctx context.Context, in *instance, argv []string, timeoutSeconds int, stdio sandbox.Stdio) (api.ExecResult, error) {
-	mode := in.driver.Features().Mode
+	mode := sandbox.Mode(in.driver, in.machine())
 	stdio.Tell(api.ExecEvent{Phase: "execute", VMID: in.id, ExecutionMode: mode})
 	res, err := m.command(ctx, in, argv, timeoutSeconds, stdio)
 	removeErr := m.remove(ctx, in, api.Errorf(api.KindCanceled, "VM %s is gone after its command", in.id))

@@ -142,6 +142,7 @@ func (d *driver) Remove(ctx context.Context, id string) error {
 	return d.Driver.Remove(ctx, id)
 }
 
+func (m *machine) Mode() api.ExecutionMode             { return api.GuestVsock }
 func (m *machine) LimitHit(context.Context) *api.Error { return m.hit }
 func (m *machine) Done() <-chan struct{}               { return m.done }
 

@@ -141,8 +141,12 @@ func (in *instance) public() api.VM {
 	if p := sandbox.StoredPolicy(in.row.NetworkPolicy); p != nil {
 		base = p.Base()
 	}
+	var machine runtime.Machine
+	if in.life != nil {
+		machine = in.life.machine
+	}
 	return api.VM{
-		VMID: in.id, Environment: in.row.Environment, State: state, ExecutionMode: in.driver.Features().Mode,
+		VMID: in.id, Environment: in.row.Environment, State: state, ExecutionMode: sandbox.Mode(in.driver, machine),
 		VCPUCount: in.row.VCPUCount, MemMiB: in.row.MemMiB, DiskMiB: in.row.DiskMiB, PIDLimit: in.row.PIDLimit,
 		TTLSeconds: in.row.TTLSeconds, Network: in.row.Network, NetworkPolicy: base, CreatedAt: in.row.CreatedAt, ExpiresAt: in.row.ExpiresAt,
 	}

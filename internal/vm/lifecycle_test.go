@@ -37,7 +37,7 @@ func TestLifeOfAVM(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := api.Cleanup{Deleted: true, Reason: "post_exec_cleanup", VMID: created.VMID}
-	if res.ExitCode != 3 || out.String() != "debian:12\n" || res.StdoutBytes != 10 || *res.Cleanup != want || res.ExecutionMode != api.GuestGVisor {
+	if res.ExitCode != 3 || out.String() != "debian:12\n" || res.StdoutBytes != 10 || *res.Cleanup != want || res.ExecutionMode != api.GuestVsock {
 		t.Errorf("result %+v, cleanup %+v, stdout %q", res, res.Cleanup, out.String())
 	}
 	_, err = w.Status(t.Context(), created.VMID)
@@ -131,8 +131,8 @@ func TestHostCompatOnlyIfAllowedAndNeeded(t *testing.T) {
 		mode     api.ExecutionMode
 		kind     api.Kind
 	}{
-		{"works", false, nil, api.GuestGVisor, ""},
-		{"works, allowed", true, nil, api.GuestGVisor, ""},
+		{"works", false, nil, api.GuestVsock, ""},
+		{"works, allowed", true, nil, api.GuestVsock, ""},
 		{"unavailable", false, unavailable, "", api.KindUnavailable},
 		{"unavailable, allowed", true, unavailable, api.HostCompat, ""},
 		{"broken otherwise, allowed", true, api.Errorf(api.KindStorage, "disk full"), "", api.KindStorage},

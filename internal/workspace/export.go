@@ -48,7 +48,7 @@ func (m *Manager) ExportTar(ctx context.Context, req api.ExportTarRequest, stdio
 	if err != nil {
 		return res, err
 	}
-	res.Environment, res.ExecutionMode = in.record().Environment, in.runtime().Features().Mode
+	res.Environment, res.ExecutionMode = in.record().Environment, in.public().ExecutionMode
 	res.StdoutBytes, res.DurationMS = out.n, now().Sub(begun).Milliseconds()
 	return res, nil
 }

@@ -3,6 +3,7 @@ package workspace
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,8 +61,9 @@ type fakeDriver struct {
 	*fakeProcessState
 	name    string
 	mode    api.ExecutionMode
-	version string // of the disks that it writes, and starts from
-	kernel  bool   // its machines boot one
+	made    api.ExecutionMode // that of its machines; "" is the same
+	version string            // of the disks that it writes, and starts from
+	kernel  bool              // its machines boot one
 }
 
 // fakeProcessState is what the drivers of one background process have in common.
@@ -114,7 +116,7 @@ func (d *fakeDriver) Create(ctx context.Context, s runtime.Spec) (runtime.Machin
 	if err := d.step("create", s.ID); err != nil {
 		return nil, err
 	}
-	m := &fakeMachine{spec: s, driver: d.name, done: make(chan struct{}), disk: make(mutex, 1), layers: map[string]layer{runtime.RootMount: {}, runtime.WorkspaceMount: {}}}
+	m := &fakeMachine{spec: s, driver: d.name, mode: cmp.Or(d.made, d.mode), done: make(chan struct{}), disk: make(mutex, 1), layers: map[string]layer{runtime.RootMount: {}, runtime.WorkspaceMount: {}}}
 	var err error
 	if m.base, err = readBase(s.Workspace); err != nil {
 		return nil, err
@@ -255,6 +257,7 @@ func eachFile(r *tar.Reader, root string, visit func(path, content string)) erro
 type fakeMachine struct {
 	spec   runtime.Spec
 	driver string
+	mode   api.ExecutionMode
 	base   map[string]string // of /workspace
 	done   chan struct{}
 
@@ -267,7 +270,9 @@ type fakeMachine struct {
 	saves    []time.Time
 }
 
-func (m *fakeMachine) ID() string            { return m.spec.ID }
+func (m *fakeMachine) ID() string              { return m.spec.ID }
+func (m *fakeMachine) Mode() api.ExecutionMode { return m.mode }
+
 func (m *fakeMachine) Done() <-chan struct{} { return m.done }
 
 func (m *fakeMachine) Err() error {

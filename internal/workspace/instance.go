@@ -1,6 +1,7 @@
 package workspace
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -87,8 +88,8 @@ func (l *life) again() *life {
 	return next
 }
 
-// mode says where commands of the life run.
-func (l *life) mode() api.ExecutionMode { return l.driver.Features().Mode }
+// mode is the execution_mode of what runs in the life.
+func (l *life) mode() api.ExecutionMode { return l.machine.Mode() }
 
 func (l *life) base() string {
 	l.image.mu.Lock()
@@ -343,8 +344,8 @@ func (in *instance) public() api.Workspace {
 		LastActivityAt: r.LastActivityAt, CreatedAt: r.CreatedAt, SavedAt: r.SavedAt, DiskBytes: in.size, Recovery: recovery(r), SaveError: in.secrets.hideIn(in.saveErr),
 		Secrets: append([]api.SecretInfo{}, in.secrets.infos...),
 	}
-	if in.life != nil || in.ending != nil {
-		w.State = api.WorkspaceStarted
+	if l := cmp.Or(in.life, in.ending); l != nil {
+		w.State, w.ExecutionMode = api.WorkspaceStarted, l.mode()
 	}
 	return w
 }

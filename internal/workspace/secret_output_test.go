@@ -14,6 +14,7 @@ import (
 	"pyro/internal/agent/wire"
 	"pyro/internal/frame"
 	"pyro/internal/redact"
+	"pyro/internal/runtime"
 )
 
 // fakeGuest is an agent with one shell and one service, whose output the test
@@ -25,6 +26,11 @@ type fakeGuest struct {
 	state string // of both
 	reads int
 }
+
+// namedMachine is one of which only the mode is asked for.
+type namedMachine struct{ runtime.Machine }
+
+func (namedMachine) Mode() api.ExecutionMode { return api.GuestVsock }
 
 // newGuest returns it with a life that it answers, and the instance.
 func newGuest(t *testing.T, size int64, values ...string) (*fakeGuest, *life, *instance) {
@@ -41,7 +47,7 @@ func newGuest(t *testing.T, size int64, values ...string) (*fakeGuest, *life, *i
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	l := newLife(nil, &fakeDriver{}, "", nil)
+	l := newLife(namedMachine{}, nil, "", nil)
 	l.guest.client = client
 	return g, l, &instance{id: "ws-0", secrets: secretsOf(values...)}
 }

@@ -44,20 +44,25 @@ const (
 	AgentDir   = "/run/pyro/bin" // as in the guest, where it is mounted
 )
 
-// Config is what the host tells the guest. Every field but Hostname is required.
+// Config is what the host tells the guest. PIDs, Disks and Now are required.
 type Config struct {
 	PIDs     int
 	Disks    []string  // serial numbers of those that there are
 	Now      time.Time // the host's clock
 	Hostname string
+	Vsock    bool // the machine has a vsock device
 }
 
 const prefix = "pyro."
 
 // CommandLine is the configuration as a part of the kernel's command line.
 func (c Config) CommandLine() string {
-	return fmt.Sprintf("%spids=%d %sdisks=%s %snow=%d %shost=%s", prefix, c.PIDs, prefix, strings.Join(c.Disks, ","),
+	line := fmt.Sprintf("%spids=%d %sdisks=%s %snow=%d %shost=%s", prefix, c.PIDs, prefix, strings.Join(c.Disks, ","),
 		prefix, c.Now.UnixNano(), prefix, c.Hostname)
+	if c.Vsock {
+		line += " " + prefix + "vsock=true"
+	}
+	return line
 }
 
 // parse reads what CommandLine wrote.
@@ -80,6 +85,8 @@ func parse(line string) (Config, error) {
 			c.Now = time.Unix(0, ns)
 		case "host":
 			c.Hostname = value
+		case "vsock":
+			c.Vsock, err = strconv.ParseBool(value)
 		}
 		if err != nil {
 			return c, fmt.Errorf("%q on the kernel's command line: %w", word, err)
@@ -114,7 +121,7 @@ func Run() (*Guest, error) {
 	if g.Config, err = parse(string(line)); err != nil {
 		return nil, err
 	}
-	loadModules()
+	loadModules(g.wants)
 	if err := g.assemble(); err != nil {
 		return nil, err
 	}

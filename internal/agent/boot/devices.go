@@ -25,12 +25,19 @@ func mountKernel() error {
 	return nil
 }
 
-// loadModules loads the modules in the order of their names. One that fails is
-// told on the console; whether it was needed shows in what comes after.
-func loadModules() {
+// wants says whether a module is of use to this machine. Without a device those of
+// vsock would be no more than memory, and something to attack.
+func (c Config) wants(module string) bool { return c.Vsock || !strings.Contains(module, "vsock") }
+
+// loadModules loads the wanted modules in the order of their names. One that fails
+// is told on the console; whether it was needed shows in what comes after.
+func loadModules(wanted func(file string) bool) {
 	files, _ := filepath.Glob(ModulesDir + "/*.ko") // the pattern is well-formed
 	slices.Sort(files)
 	for _, file := range files {
+		if !wanted(filepath.Base(file)) {
+			continue
+		}
 		if err := loadModule(file); err != nil && !errors.Is(err, unix.EEXIST) {
 			fmt.Fprintf(os.Stderr, "pyro-agent: module %s: %v\n", filepath.Base(file), err)
 		}

@@ -3,7 +3,8 @@ package wire
 import "pyro/internal/frame"
 
 // FrameOpen begins a stream to a machine with a kernel of its own, which is
-// reached over one byte stream that carries many, see package mux. By it the host
+// reached over one byte stream that carries many, see package mux, or over vsock,
+// see [VsockPort]. By it the host
 // says what it wants, and what follows is the protocol of that:
 //
 //   - [ServiceControl]: hello, calls and replies, as on every other stream.
@@ -103,4 +104,17 @@ type Layer struct {
 // Zeros stand for so many zero bytes.
 type Zeros struct {
 	Count int64 `json:"count"`
+}
+
+// VsockPort is where the agent of a machine that has a vsock device serves, once
+// the host has called Listen over the serial port. A connection is one stream; it
+// begins with the proofs of package proof. With the first that is proven the agent
+// lets go of the serial port: from then on the machine is reached over vsock alone.
+// Only the guest's root may listen on a port as low as this one.
+const VsockPort = 1001
+
+// ListenParams is the secret that the host and this machine share. It comes over
+// the serial port, which nobody else can read.
+type ListenParams struct {
+	Key []byte `json:"key"` // of proof.KeySize bytes
 }

@@ -71,6 +71,7 @@ const (
 	Network     Method = "network"      // NetworkParams -> nothing
 	Connect     Method = "connect"      // ConnectParams -> nothing; see Tunnel
 	SetClock    Method = "set_clock"    // SetClockParams -> nothing
+	Listen      Method = "listen"       // ListenParams -> nothing; see VsockPort
 )
 
 // SetClockParams is the host's time. Only guests with a clock of their own take it.

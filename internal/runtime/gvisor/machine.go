@@ -78,6 +78,9 @@ func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, 
 	return m, nil
 }
 
+// Mode implements runtime.Machine.
+func (m *machine) Mode() api.ExecutionMode { return api.GuestGVisor }
+
 // Close implements runtime.Machine.
 func (m *machine) Close() error {
 	m.LetGo(func() {

@@ -35,6 +35,9 @@ func newMachine(spec runtime.Spec, path string) *machine {
 
 func (m *machine) ID() string { return m.spec.ID }
 
+// Mode implements runtime.Machine.
+func (m *machine) Mode() api.ExecutionMode { return api.HostCompat }
+
 func (m *machine) Dial(context.Context) (net.Conn, error) {
 	return nil, api.Errorf(api.KindUnsupported, "machine %s is the host itself and has no guest agent", m.spec.ID)
 }

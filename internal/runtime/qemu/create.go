@@ -42,12 +42,20 @@ func (d *Driver) Create(ctx context.Context, s runtime.Spec) (runtime.Machine, e
 	if err != nil {
 		return nil, err
 	}
-	m, err := d.create(ctx, s, program, d.accelerator(ctx))
+	accel := d.accelerator(ctx)
+	m, err := d.create(ctx, s, program, accel, d.vsockDevice)
+	if blamesVsock(err) {
+		d.log.Warn("a machine cannot have vsock", "sandbox", s.ID, "error", err)
+		m, err = d.create(ctx, s, program, accel, noVsock)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
 }
+
+// noVsock is vsockDevice for machines that shall have none.
+func noVsock(runtime.Spec, *files) vsockDevice { return vsockDevice{} }
 
 // checkDisk refuses a saved disk that is not whole, before anything is made.
 func (d *Driver) checkDisk(s runtime.Spec) error {
@@ -65,7 +73,7 @@ func (d *Driver) checkDisk(s runtime.Spec) error {
 	return nil
 }
 
-func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, accel accelerator) (_ *machine, err error) {
+func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, accel accelerator, device func(runtime.Spec, *files) vsockDevice) (_ *machine, err error) {
 	kernel, err := d.kernel(ctx, s)
 	if err != nil {
 		return nil, err
@@ -104,7 +112,9 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, acc
 			network.Discard()
 		}
 	}()
-	cmd, said, err := d.spawn(s.ID, program, rec.arguments(f, accel, commandLine(s, f)), f, accel)
+	vsock := device(s, f)
+	arguments := append(rec.arguments(f, accel, commandLine(s, f, vsock)), vsock.arguments...)
+	cmd, said, err := d.spawn(s.ID, program, arguments, f, accel)
 	if err != nil {
 		return nil, api.Errorf(api.KindUnavailable, "sandbox %s: QEMU cannot start: %w", s.ID, err).
 			WithHint("see what works on this host with: pyro doctor")
@@ -127,8 +137,11 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, acc
 	}
 	begun = true
 	err = m.greet(ctx, said)
+	if err == nil && vsock.exists() {
+		err = m.tryVsock(ctx, vsock.cid)
+	}
 	if err == nil && network != nil {
-		err = m.connect(ctx)
+		err = m.connectNetwork(ctx)
 	}
 	if err != nil {
 		m.Close()
@@ -149,12 +162,12 @@ func (d *Driver) kernel(ctx context.Context, s runtime.Spec) (Kernel, error) {
 	return Kernel{Image: s.Kernel, ID: "own", Release: func() {}}, nil
 }
 
-func commandLine(s runtime.Spec, f *files) string {
+func commandLine(s runtime.Spec, f *files, vsock vsockDevice) string {
 	host := s.Hostname
 	if host == "" {
 		host = s.ID
 	}
-	c := boot.Config{PIDs: s.PIDs, Disks: f.serials(), Now: time.Now(), Hostname: host}
+	c := boot.Config{PIDs: s.PIDs, Disks: f.serials(), Now: time.Now(), Hostname: host, Vsock: vsock.exists()}
 	return strings.Join([]string{kernelOptions, initEnv, c.CommandLine()}, " ")
 }
 

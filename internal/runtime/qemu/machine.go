@@ -26,21 +26,24 @@ type session = *yamux.Session
 type machine struct {
 	*machines.Life
 	driver  *Driver
-	rec     record
+	rec     record // what changes in it is guarded by recording
 	process *hostprocess.Watch
 	monitor *monitor
 	net     *carrier.Carrier // nil without a network
 
+	conns      connections  // over vsock
 	commands   atomic.Int64 // started and ended, both count
 	connecting sync.Mutex   // held while streams are made; before mu
+	recording  sync.Mutex   // held while the record is changed
 
-	mu       sync.Mutex   // guards what follows
-	streams  session      // nil until the first call
-	agent    *wire.Client // likewise
-	console  string       // the guest's last words
-	reset    bool         // the guest has ended, not QEMU
-	seenHits int64        // pid limit hits that were reported
-	seenOOM  int64        // processes killed for memory that were reported
+	mu       sync.Mutex    // guards what follows
+	vsock    *vsockAddress // nil: over the serial port
+	streams  session       // of the serial port; nil until the first call
+	agent    *wire.Client  // likewise
+	console  string        // the guest's last words
+	reset    bool          // the guest has ended, not QEMU
+	seenHits int64         // pid limit hits that were reported
+	seenOOM  int64         // processes killed for memory that were reported
 }
 
 var (
@@ -57,7 +60,7 @@ func (d *Driver) newMachine(rec record, network *carrier.Carrier) (*machine, err
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{Life: machines.NewLife(rec.Spec.ID), driver: d, rec: rec, process: process, net: network}
+	m := &machine{Life: machines.NewLife(rec.Spec.ID), driver: d, rec: rec, vsock: rec.Vsock, process: process, net: network}
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
 	if err := m.connectMonitor(ctx); err != nil {
@@ -142,6 +145,7 @@ func (m *machine) hangUp() {
 	agent, streams := m.agent, m.streams
 	m.agent, m.streams = nil, nil
 	m.mu.Unlock()
+	m.conns.Close()
 	if streams != nil {
 		streams.Close()
 	}
@@ -206,6 +210,20 @@ func (m *machine) client(ctx context.Context) (*wire.Client, error) {
 
 // open opens a stream for a service.
 func (m *machine) open(ctx context.Context, what wire.Open) (net.Conn, error) {
+	conn, err := m.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := sendOpen(conn, what); err != nil {
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (m *machine) connect(ctx context.Context) (net.Conn, error) {
+	if at := m.address(); at != nil {
+		return m.dialVsock(ctx, at)
+	}
 	streams, err := m.session(ctx)
 	if err != nil {
 		return nil, err
@@ -214,12 +232,16 @@ func (m *machine) open(ctx context.Context, what wire.Open) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := stream{s}
-	if err := frame.NewWriter(conn).WriteJSON(wire.FrameOpen, what); err != nil {
+	return stream{s}, nil
+}
+
+// sendOpen says what a stream is for. An error closes it.
+func sendOpen(conn net.Conn, what wire.Open) error {
+	err := frame.NewWriter(conn).WriteJSON(wire.FrameOpen, what)
+	if err != nil {
 		conn.Close()
-		return nil, err
 	}
-	return conn, nil
+	return err
 }
 
 // stream is one of a session's, as callers of Dial want it: Close ends reading

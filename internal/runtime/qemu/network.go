@@ -90,8 +90,8 @@ func (d *Driver) carrierOptions(s runtime.Spec) (carrier.Options, error) {
 	}, nil
 }
 
-// connect sets up the guest's card, once the other end of its link serves.
-func (m *machine) connect(ctx context.Context) error {
+// connectNetwork sets up the guest's card, once the other end of its link serves.
+func (m *machine) connectNetwork(ctx context.Context) error {
 	err := m.net.Ready(ctx)
 	if err == nil {
 		err = m.setUpCard(ctx)
@@ -124,9 +124,7 @@ func (m *machine) NetworkUp() bool { return m.net.Up() }
 
 // RecordUplink implements carrier.Machine.
 func (m *machine) RecordUplink(p hostprocess.Process) error {
-	rec := m.rec
-	rec.Uplink = p
-	return writeRecord(m.driver.machineDir(m.ID()), rec)
+	return m.change(func(rec *record) { rec.Uplink = p })
 }
 
 // Replug implements carrier.Machine. The guest's card stays as it is.

@@ -183,7 +183,7 @@ func (d *Driver) try(ctx context.Context, program string, accel accelerator, net
 	}
 	id := fmt.Sprintf("probe-%012x", time.Now().UnixNano()&0xffffffffffff)
 	spec := runtime.Spec{ID: id, Image: image, VCPUs: 1, MemoryBytes: 128 << 20, DiskBytes: 64 << 20, PIDs: 64, Network: network}
-	m, err := d.create(ctx, spec, program, accel)
+	m, err := d.create(ctx, spec, program, accel, noVsock)
 	if err == nil {
 		err = use(ctx, m)
 		m.Close()

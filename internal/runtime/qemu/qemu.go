@@ -6,7 +6,10 @@
 // share, and an empty disk under the same overlay that gVisor's machines have.
 // The guest agent is in the initramfs and becomes the guest's init, see package
 // boot; everything between host and guest goes over one virtual serial port, see
-// package mux. There is no network device.
+// package mux, or over vsock where the host has it, see package vsock: the machine then
+// has both devices, the host gives the agent a key over the port, and both leave
+// the port once they have met over vsock. machine.json says which it is, for the
+// machine's life. There is no network device.
 //
 // # On disk
 //
@@ -85,6 +88,7 @@ type Driver struct {
 	o       Options
 	log     *slog.Logger
 	uplinks func() (*program.Program, error) // what is started as such
+	sockets sockets
 
 	machines machines.Dir
 	live     machines.Table[*machine]
@@ -102,7 +106,7 @@ func New(o Options) (*Driver, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Driver{o: o, log: o.Logger, machines: machines.Dir(filepath.Join(o.Dir, "machines"))}
+	d := &Driver{o: o, log: o.Logger, sockets: vhost{}, machines: machines.Dir(filepath.Join(o.Dir, "machines"))}
 	d.uplinks = sync.OnceValues(func() (*program.Program, error) {
 		return program.Open(program.Options{Path: o.Executable, Nobody: isRoot(), Dir: filepath.Join(o.Dir, "bin")})
 	})
@@ -127,7 +131,11 @@ func (d *Driver) Name() string { return "vm" }
 
 // Features implements runtime.Driver.
 func (d *Driver) Features() runtime.Features {
-	return runtime.Features{Mode: api.GuestSerial, Isolated: true, Limits: true, Network: true, ImageDevices: true, Kernel: true}
+	mode := api.GuestSerial
+	if d.sockets.check() == nil {
+		mode = api.GuestVsock
+	}
+	return runtime.Features{Mode: mode, Isolated: true, Limits: true, Network: true, ImageDevices: true, Kernel: true}
 }
 
 func (d *Driver) machineDir(id string) string { return d.machines.Of(id) }

@@ -15,10 +15,24 @@ type record struct {
 	Accel accelerator         `json:"accel"`
 	// Uplink is the newest process at the far end of the machine's network.
 	Uplink hostprocess.Process `json:"uplink,omitzero"`
+	Vsock  *vsockAddress       `json:"vsock,omitempty"` // nil: over the serial port
 }
 
 func readRecord(dir string) (record, error)  { return machines.ReadRecord[record](dir) }
 func writeRecord(dir string, r record) error { return machines.WriteRecord(dir, r) }
+
+// change changes the record of a machine that runs. Only what is written counts.
+func (m *machine) change(what func(*record)) error {
+	m.recording.Lock()
+	defer m.recording.Unlock()
+	rec := m.rec
+	what(&rec)
+	if err := writeRecord(m.driver.machineDir(m.ID()), rec); err != nil {
+		return err
+	}
+	m.rec.Uplink, m.rec.Vsock = rec.Uplink, rec.Vsock
+	return nil
+}
 
 // findProcesses looks through the whole host for a machine whose record is
 // incomplete because its maker was killed.

@@ -45,6 +45,9 @@ func testAdopt(t *testing.T, w *world) {
 	if adopted.ID() != spec.ID {
 		t.Errorf("adopted %s, want %s", adopted.ID(), spec.ID)
 	}
+	if adopted.Mode() != m.Mode() {
+		t.Errorf("the machine was %s, and is %s for a later process", m.Mode(), adopted.Mode())
+	}
 	if got := sh(t, adopted, "cat file"); got.stdout != "kept\n" {
 		t.Errorf("after adoption: %+v", got)
 	}
