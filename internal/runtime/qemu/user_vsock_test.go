@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"pyro/internal/agent/proof"
 	"pyro/internal/agent/wire"
 	"pyro/internal/runtime"
 )
@@ -39,6 +40,17 @@ func UseSerial(d *Driver) { d.sockets = withoutVsock{} }
 type withoutVsock struct{ sockets }
 
 func (withoutVsock) check() error { return errors.New("no vsock in this test") }
+
+// DialWithout connects to the agent of a machine as somebody does who has another
+// key.
+func DialWithout(ctx context.Context, m runtime.Machine) error {
+	live := m.(*machine)
+	conn, err := live.dialVsock(ctx, &vsockAddress{CID: live.address().CID, Key: proof.NewKey()})
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
 
 // userVsock implements sockets.
 type userVsock struct {

@@ -73,6 +73,55 @@ func TestMode(t *testing.T) {
 	}
 }
 
+// TestNoVsock: what does not work with vsock works without, and says so.
+func TestNoVsock(t *testing.T) {
+	for name, channel := range map[string]func(*qemu.Driver){"Device": qemu.NoVsockDevice, "Answer": qemu.SilentVsock} {
+		t.Run(name, func(t *testing.T) {
+			e, dir := environment(t), t.TempDir()
+			e.channel = channel
+			d := e.driver(t, dir)
+			m, err := d.Create(t.Context(), e.spec("novsock-1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			if m.Mode() != api.GuestSerial {
+				t.Errorf("the machine says %s", m.Mode())
+			}
+			if _, err := m.Usage(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := d.Remove(t.Context(), "novsock-1"); err != nil {
+				t.Error(err)
+			}
+			nothingLeft(t, dir, "novsock-1")
+		})
+	}
+}
+
+// TestStranger: who does not know a machine's key gets no answer from its agent,
+// and keeps it from nobody.
+func TestStranger(t *testing.T) {
+	channel := qemu.UseUserVsock(t)
+	e, dir := environment(t), t.TempDir()
+	e.channel = channel
+	d := e.driver(t, dir)
+	m, err := d.Create(t.Context(), e.spec("stranger-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := qemu.DialWithout(t.Context(), m); err == nil {
+		t.Error("the agent answers a stranger")
+	}
+	if _, err := m.Usage(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := d.Remove(t.Context(), "stranger-1"); err != nil {
+		t.Error(err)
+	}
+}
+
 // hostVsock is the kernel's, as users have it.
 func hostVsock(t *testing.T) func(*qemu.Driver) {
 	if why := (hostcheck.Host{}).Vsock(); why != nil {
