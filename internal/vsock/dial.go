@@ -8,9 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dial connects to a port of a machine. The kernel gives up after two seconds,
-// with ETIMEDOUT; ENODEV says that no machine has the CID, ECONNRESET that
-// nothing listens there. Cancelling ctx ends it earlier.
+// patience is how long the kernel waits for a machine to answer, which may be
+// emulated, or short of processor time. Its own would be two seconds.
+const patience = 30
+
+// Dial connects to a port of a machine. ETIMEDOUT says that the machine does not
+// answer, ENODEV that none has the CID, ECONNRESET that nothing listens there.
+// Cancelling ctx ends it earlier.
 func Dial(ctx context.Context, cid, port uint32) (*Conn, error) {
 	remote := Addr{CID: cid, Port: port}
 	c, err := dial(ctx, remote)
@@ -28,6 +32,8 @@ func dial(ctx context.Context, remote Addr) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Without it the kernel is less patient, which is no reason to fail.
+	_ = unix.SetsockoptTimeval(fd, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT, &unix.Timeval{Sec: patience})
 	err = unix.Connect(fd, remote.sockaddr())
 	if err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)

@@ -189,7 +189,7 @@ func (d *Driver) startError(s runtime.Spec, said *words, console string) error {
 		return api.Errorf(api.KindDiskLimit, "sandbox %s: what it is to begin with does not fit its disk of %d MiB, of which its file system and every file take a part", s.ID, s.DiskBytes>>20).
 			WithHint("delete what is not needed where it was saved, and save it again; or use a larger --disk-mib")
 	}
-	why := said.String()
+	why := said.last()
 	if words := lastWords(console); words != "" {
 		why = strings.TrimSpace(why + " its console says: " + words)
 	}

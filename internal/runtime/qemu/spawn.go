@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"pyro/internal/runtime/hostprocess"
+	"pyro/internal/runtime/machines"
 )
 
 // nobody is the user and group that QEMU runs as when root starts it.
@@ -23,7 +25,7 @@ const folderEnv = "PYRO_MACHINE_DIR="
 
 // spawn starts QEMU. What it says is kept for an error.
 func (d *Driver) spawn(id, program string, args []string, f *files, accel accelerator) (*exec.Cmd, *words, error) {
-	said := &words{}
+	said := &words{ended: make(chan struct{})}
 	cmd := exec.Command(program, args...)
 	// The folder tells people, and later processes, whose machine it is.
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "LANG=C", folderEnv + d.machineDir(id)}
@@ -78,13 +80,15 @@ func isRoot() bool { return os.Geteuid() == 0 && !hostprocess.InUserNamespace() 
 
 // words are what a process wrote to its stderr, the end of it.
 type words struct {
-	mu   sync.Mutex
-	text []byte
+	ended chan struct{} // closed when no more comes
+	mu    sync.Mutex
+	text  []byte
 }
 
 const maxWords = 4 << 10
 
 func (w *words) take(r *os.File) {
+	defer close(w.ended)
 	defer r.Close()
 	buf := make([]byte, maxWords)
 	for {
@@ -97,6 +101,15 @@ func (w *words) take(r *os.File) {
 			return
 		}
 	}
+}
+
+// last is all that a process said which has ended, or is about to.
+func (w *words) last() string {
+	select {
+	case <-w.ended:
+	case <-time.After(machines.EndTime):
+	}
+	return w.String()
 }
 
 func (w *words) String() string {
