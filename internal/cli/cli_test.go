@@ -95,7 +95,7 @@ var (
 		Platform: "linux/amd64", OK: true, KVM: api.DeviceKVM{Exists: true}, EnvironmentCache: "/c",
 		Capabilities: api.Capabilities{VMBoot: true, GuestExec: true, GuestNetwork: true}, Networking: api.Networking{TUN: true},
 		Runtimes: []api.RuntimeCheck{{Name: "vm", Reason: "no KVM", Hint: "turn it on"}, {Name: "gvisor", OK: true}},
-		Checks:   []api.HostCheck{{Name: "kvm", Detail: "missing", Hint: "get one"}, {Name: "tun", OK: true, Detail: "there"}},
+		Checks:   []api.HostCheck{{Name: "kvm", Detail: "missing", Hint: "get one"}, {Name: "tun", OK: true, Detail: "there"}, {Name: "vsock", OK: true, Detail: "could be", Hint: "load it"}},
 	}
 )
 
@@ -228,7 +228,7 @@ func TestCommands(t *testing.T) {
 		{"daemon stop --force", run{0, "Stopped: background process (pid 7)\n", ""}},
 		{"doctor", run{0, "Platform: linux/amd64\nRuntime: PASS\nKVM: exists=yes readable=no writable=no\nEnvironment cache: /c\n" +
 			"Capabilities: vm_boot=yes guest_exec=yes guest_network=yes\nNetworking: tun=yes ip_forward=no\n" +
-			"vm: FAIL no KVM (hint: turn it on)\ngvisor: PASS\nhost kvm: FAIL missing (hint: get one)\n", ""}},
+			"vm: FAIL no KVM (hint: turn it on)\ngvisor: PASS\nhost kvm: FAIL missing (hint: get one)\nhost vsock: PASS could be (hint: load it)\n", ""}},
 		{"run debian:12 -- echo a --json b", run{0, "a|--json|b\n", phases + endedWith("0")}},
 		{"run debian:12 echo a --json b", run{0, "a|--json|b\n", phases + endedWith("0")}},
 		{"run --network debian:12 --mem-mib 64 echo a", run{0, "a\n", phases + endedWith("0")}},

@@ -84,7 +84,7 @@ func renderDoctor(w io.Writer, r *api.DoctorReport) {
 	}
 	for _, check := range r.Checks {
 		if !check.OK || check.Hint != "" {
-			finding(w, "host "+check.Name, false, check.Detail, check.Hint)
+			finding(w, "host "+check.Name, check.OK, check.Detail, check.Hint)
 		}
 	}
 }
