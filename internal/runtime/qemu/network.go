@@ -92,6 +92,8 @@ func (d *Driver) carrierOptions(s runtime.Spec) (carrier.Options, error) {
 
 // connectNetwork sets up the guest's card, once the other end of its link serves.
 func (m *machine) connectNetwork(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("the guest did not answer within %s", bootTime))
+	defer cancel()
 	err := m.net.Ready(ctx)
 	if err == nil {
 		err = m.setUpCard(ctx)
