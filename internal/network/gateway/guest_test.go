@@ -56,18 +56,18 @@ func newWorld(t *testing.T, rules string, hosts names) *world {
 	return serveGuest(t, p, hosts)
 }
 
-func serveGuest(t *testing.T, p *policy.Policy, hosts names) *world {
+func serveGuest(t testing.TB, p *policy.Policy, hosts names) *world {
 	t.Helper()
 	return serve(t, Options{Policy: p}, hosts)
 }
 
-func serve(t *testing.T, o Options, hosts names) *world {
+func serve(t testing.TB, o Options, hosts names) *world {
 	t.Helper()
 	return serveLink(t, o, hosts, func(*os.File) {})
 }
 
 // serveLink serves a link after the guest has had its end for a while.
-func serveLink(t *testing.T, o Options, hosts names, before func(guest *os.File)) *world {
+func serveLink(t testing.TB, o Options, hosts names, before func(guest *os.File)) *world {
 	t.Helper()
 	ours, guest, err := link.Pair()
 	if err != nil {

@@ -160,11 +160,13 @@ func ethernet(packet []byte, kind tcpip.NetworkProtocolNumber) []byte {
 
 func addr(a netip.Addr) tcpip.Address { return tcpip.AddrFromSlice(a.AsSlice()) }
 
-func ping4(to netip.Addr) []byte {
+func ping4(to netip.Addr) []byte { return ping4As(7, to) }
+
+func ping4As(ident uint16, to netip.Addr) []byte {
 	echo := make([]byte, 16)
 	h := header.ICMPv4(echo)
 	h.SetType(header.ICMPv4Echo)
-	h.SetIdent(7)
+	h.SetIdent(ident)
 	h.SetChecksum(header.ICMPv4Checksum(h, 0))
 	packet := make([]byte, header.IPv4MinimumSize)
 	ip := header.IPv4(packet)
@@ -206,18 +208,21 @@ func TestPing(t *testing.T) {
 }
 
 // FuzzFrames sends a frame of any content; afterwards the gateway still serves.
+// It is one gateway for all: gVisor leaks a descriptor of each that has ended.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(ping4(netip.MustParseAddr("192.0.2.7")))
 	f.Add(ping6(netip.MustParseAddr("2001:db8::7")))
 	f.Add(ethernet([]byte("arp?"), header.ARPProtocolNumber))
+	w := serveGuest(f, policy.Allowlist(), nil)
+	sent := uint16(0)
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		if len(frame) > link.MTU {
 			return
 		}
-		w := serveGuest(t, policy.Allowlist(), nil)
+		sent++
 		_, _ = w.card.Write(frame)
-		_, _ = w.card.Write(ping4(link.Gateway4.Addr()))
+		_, _ = w.card.Write(ping4As(sent, link.Gateway4.Addr()))
 		reply := make([]byte, 1<<16)
 		for {
 			_ = w.card.SetReadDeadline(time.Now().Add(time.Minute))
@@ -226,7 +231,7 @@ func FuzzFrames(f *testing.F) {
 				t.Fatal(err)
 			}
 			const at = header.EthernetMinimumSize + header.IPv4MinimumSize
-			if n >= at+header.ICMPv4MinimumSize && header.ICMPv4(reply[at:]).Type() == header.ICMPv4EchoReply && header.ICMPv4(reply[at:]).Ident() == 7 {
+			if n >= at+header.ICMPv4MinimumSize && header.ICMPv4(reply[at:]).Type() == header.ICMPv4EchoReply && header.ICMPv4(reply[at:]).Ident() == sent {
 				return
 			}
 		}
