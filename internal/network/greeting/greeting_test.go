@@ -92,6 +92,10 @@ func TestRead(t *testing.T) {
 		"HTTP, odd spaces":     {" \tGET\x1f/\xa0HTTP/1.1\nHost\x0b:\xa0example.com\x85\n\n", Greeting{Protocol: HTTP, Names: []string{"example.com"}}},
 		"HTTP, odd method":     {"G3T!" + strings.Repeat("x", 300) + " / HTTP/1.1\nHost: example.com\n\n", Greeting{Protocol: HTTP, Names: []string{"example.com"}}},
 		"HTTP, odd version":    {"GET / HTTP/01.99\nHost: example.com\n\n", Greeting{Protocol: HTTP, Names: []string{"example.com"}}},
+		"HTTP, unclear URL":    {"GET http://example.com\xa3.other.example/ HTTP/1.1\r\nHost: example.com\r\n\r\n", Greeting{Protocol: HTTP, Broken: true}},
+		"HTTP, unclear target": {"CONNECT example.com\xa0.other.example:443 HTTP/1.1\r\nHost: example.com\r\n\r\n", Greeting{Protocol: HTTP, Broken: true}},
+		"HTTP, URL after odd":  {"GET\xa0/ http://other.example/ HTTP/1.1\r\nHost: example.com\r\n\r\n", Greeting{Protocol: HTTP, Broken: true}},
+		"HTTP, Latin-1 path":   {"GET /\xe4/http://other.example HTTP/1.1\r\nHost: example.com\r\n\r\n", Greeting{Protocol: HTTP, Names: []string{"example.com"}}},
 		"HTTP/0.9":             {"GET /\r\n\r\n", Greeting{Protocol: HTTP}},
 		"HTTP/0.9 with a host": {"GET /\r\nHost: example.com\r\n\r\n", Greeting{Protocol: HTTP, Names: []string{"example.com"}}},
 		"Redis":                {"*1\r\n$4\r\nPING\r\n", Greeting{}},
@@ -154,6 +158,7 @@ func FuzzHTTP(f *testing.F) {
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n"))
 	f.Add([]byte("GET http://a.example/ HTTP/1.1\r\nHost: b.example:80\r\nX: y\r\n\r\n"))
 	f.Add([]byte("\r\nGET / HTTP/1.0\nhost:x\n\n"))
+	f.Add([]byte("T p://.example\xa3\xa3\xa3\xa3\xa3\xa3/ HTTP/1.1\r\nHost: b.example:80\r\nX: y\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		g := Read(data)
 		if g.More && g.Broken || len(g.Names) > 0 && (g.More || g.Broken) {

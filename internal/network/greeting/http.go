@@ -22,6 +22,9 @@ func readHTTP(data []byte) Greeting {
 	if !isRequest(words) {
 		return Greeting{}
 	}
+	if unclear(first) {
+		return Greeting{Protocol: HTTP, Broken: true}
+	}
 	g := Greeting{Protocol: HTTP}
 	if name := targetName(string(words[0]), string(words[1])); name != "" {
 		g.Names = append(g.Names, name)
@@ -44,6 +47,16 @@ func readHTTP(data []byte) Greeting {
 			g.Names = append(g.Names, hostOf(string(bytes.TrimFunc(value, isSpace))))
 		}
 	}
+}
+
+// unclear says whether servers could differ in whom the target of a first line
+// means: it may name somebody, and has bytes that some take for white space and
+// some for part of a name.
+func unclear(line []byte) bool {
+	odd := bytes.ContainsFunc(bytes.TrimRight(line, "\r"), func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f })
+	words := bytes.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
+	path := len(words) == 3 && isToken(words[0]) && words[1][0] == '/' // for all of them
+	return odd && !path && (bytes.Contains(line, []byte("://")) || bytes.HasPrefix(bytes.ToUpper(line), []byte("CONNECT")))
 }
 
 // isSpace takes for white space what some server does, Python's for one, which
