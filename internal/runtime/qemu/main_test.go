@@ -1,3 +1,8 @@
+//go:build !fuzz
+
+// A program with gVisor in it cannot be instrumented for fuzzing, so that make fuzz
+// leaves it out.
+
 package qemu_test
 
 import (
