@@ -31,8 +31,6 @@ import (
 // machine is a live sandbox. It implements runtime.Machine.
 type machine struct {
 	*machines.Life
-	done <-chan struct{} // Life.Done
-
 	driver  *Driver
 	rec     record
 	sandbox *sandbox.Sandbox
@@ -63,7 +61,6 @@ func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, 
 	m := &machine{
 		Life: machines.NewLife(rec.Spec.ID), driver: d, rec: rec, sandbox: s, process: process, agent: agent, net: network,
 	}
-	m.done = m.Done()
 	m.memory, err = memoryFile(s)
 	if err != nil {
 		process.Close()
@@ -73,7 +70,7 @@ func (d *Driver) newMachine(rec record, s *sandbox.Sandbox, agent *wire.Client, 
 	go m.watch()
 	go m.guard()
 	if network != nil {
-		network.Keep(m.done, m)
+		network.Keep(m.Done(), m)
 	}
 	return m, nil
 }
