@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // Session returns the live processes of the session that pid started.
@@ -33,25 +34,53 @@ func KillSession(pid int, kill Kill) error {
 	return killAll(fmt.Sprintf("session %d", pid), kill, func() ([]Info, error) { return Session(pid) })
 }
 
+const (
+	// killRounds is how often killAll takes up processes that it has not seen before.
+	killRounds = 100
+	// dyingTime is how long it waits for those that it has killed: each of them ends
+	// only when it gets a CPU, for which it waits its turn on a busy host.
+	dyingTime    = 20 * time.Second
+	longestPause = 50 * time.Millisecond
+)
+
 // killAll ends what list returns until that is nothing.
 func killAll(name string, kill Kill, list func() ([]Info, error)) error {
-	for range 100 {
+	known := make(map[identity]bool)
+	deadline, pause := time.Now().Add(dyingTime), time.Millisecond
+	for rounds := 0; rounds < killRounds; {
 		all, err := list()
 		if err != nil {
 			return err
 		}
-		found := false
+		left, fresh := false, false
 		for _, p := range all {
 			if kill(p.PID, syscall.SIGKILL) == nil {
-				found = true
+				left, fresh = true, fresh || !known[p.identity()]
+				known[p.identity()] = true
 			}
 		}
-		if !found {
+		switch {
+		case !left:
 			return nil
+		case fresh:
+			rounds++
+		case time.Now().After(deadline):
+			return fmt.Errorf("processes of %s do not end, although they were killed", name)
+		default:
+			time.Sleep(pause)
+			pause = min(2*pause, longestPause)
 		}
 	}
 	return fmt.Errorf("%s keeps forking", name)
 }
+
+// identity tells a process from a later one with the same id.
+type identity struct {
+	pid     int
+	started int64
+}
+
+func (p Info) identity() identity { return identity{p.PID, p.Started} }
 
 // descendants returns the live processes of the session that pid started and
 // all that come from them, as far as each one's parent still lives.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -220,6 +221,35 @@ func TestKillSession(t *testing.T) {
 	}
 	if _, err := io.ReadAll(out); err != nil { // ends when nobody holds the pipe
 		t.Error(err)
+	}
+}
+
+// TestKillAll: what was killed may take its time to end, on a host that is busy
+// with other things, and what comes anew all the time is given up on.
+func TestKillAll(t *testing.T) { synctest.Test(t, testKillAll) } // its waits take no time
+
+func testKillAll(t *testing.T) {
+	looks, kills := 0, 0
+	kill := func(int, syscall.Signal) error { kills++; return nil }
+	err := killAll("slow", kill, func() ([]Info, error) {
+		if looks++; looks > 2*killRounds {
+			return nil, nil
+		}
+		return []Info{{PID: 7, Started: 1}}, nil
+	})
+	if err != nil || kills == 0 {
+		t.Errorf("%v after %d kills", err, kills)
+	}
+	err = killAll("bomb", kill, func() ([]Info, error) {
+		looks++
+		return []Info{{PID: 7, Started: int64(looks)}}, nil // the same id, another process
+	})
+	if err == nil || !strings.Contains(err.Error(), "bomb keeps forking") {
+		t.Errorf("a session that always forks: %v", err)
+	}
+	wrong := errors.New("no list")
+	if err := killAll("x", kill, func() ([]Info, error) { return nil, wrong }); !errors.Is(err, wrong) {
+		t.Errorf("without a list: %v", err)
 	}
 }
 

@@ -414,7 +414,7 @@ func TestBlindSignals(t *testing.T) {
 	for sig, want := range map[syscall.Signal]string{syscall.SIGINT: "2", syscall.SIGQUIT: "3", syscall.SIGUSR1: "10", syscall.SIGWINCH: "28"} {
 		t.Run(sig.String(), func(t *testing.T) {
 			u := sh(t, `set -m; stty -echo -icanon
-				sh -c 'for n in 2 3 10 28; do trap "echo got $n; exit" $n; done; echo ready; while :; do sleep 0.01; done'; stty -a`)
+				sh -c 'for n in 2 3 10 28; do trap "echo got $n; exit" $n; done; echo ready; while :; do read x; done'; stty -a`)
 			u.until("ready")
 			shell, err := u.set.find(u.id)
 			if err != nil {
