@@ -162,10 +162,10 @@ func (d *driver) die(t *testing.T, id string, why *api.Error) {
 	m := d.machines[id]
 	d.mu.Unlock()
 	m.err = why
+	close(m.done) // first, since the files of the machine go only after its end
 	if err := d.Driver.Remove(t.Context(), id); err != nil {
 		t.Error(err)
 	}
-	close(m.done)
 }
 
 // world is a Manager with what it stands on.
