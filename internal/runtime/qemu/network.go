@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"pyro/internal/agent/wire"
 	"pyro/internal/network/link"
@@ -13,6 +14,7 @@ import (
 	"pyro/internal/runtime"
 	"pyro/internal/runtime/carrier"
 	"pyro/internal/runtime/hostprocess"
+	"pyro/internal/runtime/program"
 )
 
 // A guest's card hangs on a hub of QEMU's, and so does the link. A card on the
@@ -81,13 +83,28 @@ func (d *Driver) adoptNetwork(rec record) (*carrier.Carrier, error) {
 // carrierOptions say that the guest checks checksums, because its card does not
 // do it.
 func (d *Driver) carrierOptions(s runtime.Spec) (carrier.Options, error) {
-	program, err := d.uplinks()
+	program, err := d.uplinkProgram()
 	if err != nil {
 		return carrier.Options{}, storageError("sandbox "+s.ID, err)
 	}
 	return carrier.Options{
 		Spec: s, Dir: d.machineDir(s.ID), Executable: program.Path, Nobody: isRoot(), Checksums: true, Logger: d.log,
 	}, nil
+}
+
+// uplinkProgram opens the program once. What it failed of, as of a full disk, may
+// be gone the next time.
+func (d *Driver) uplinkProgram() (*program.Program, error) {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	if d.uplinks != nil {
+		return d.uplinks, nil
+	}
+	p, err := program.Open(program.Options{Path: d.o.Executable, Nobody: isRoot(), Dir: filepath.Join(d.o.Dir, "bin")})
+	if err == nil {
+		d.uplinks = p
+	}
+	return p, err
 }
 
 // connectNetwork sets up the guest's card, once the other end of its link serves.

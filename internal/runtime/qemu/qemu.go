@@ -87,13 +87,15 @@ type Options struct {
 type Driver struct {
 	o       Options
 	log     *slog.Logger
-	uplinks func() (*program.Program, error) // what is started as such
 	sockets sockets
 
 	machines machines.Dir
 	live     machines.Table[*machine]
 
 	judging sync.Mutex // held while KVM is tried out
+
+	opening sync.Mutex       // guards uplinks
+	uplinks *program.Program // what is started as such; nil until the first
 }
 
 var (
@@ -107,9 +109,6 @@ func New(o Options) (*Driver, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := &Driver{o: o, log: o.Logger, sockets: vhost{}, machines: machines.Dir(filepath.Join(o.Dir, "machines"))}
-	d.uplinks = sync.OnceValues(func() (*program.Program, error) {
-		return program.Open(program.Options{Path: o.Executable, Nobody: isRoot(), Dir: filepath.Join(o.Dir, "bin")})
-	})
 	for _, dir := range []string{string(d.machines), d.bootDir()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, storageError("folder "+dir, err)

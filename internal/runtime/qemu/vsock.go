@@ -69,14 +69,22 @@ func (m *machine) tryVsock(ctx context.Context, cid uint32) error {
 		return api.Errorf(api.KindCanceled, "sandbox %s: %w", m.ID(), context.Cause(ctx))
 	}
 	m.driver.log.Warn("a guest does not answer over vsock", "sandbox", m.ID(), "error", err)
-	agent, gone := m.client(ctx)
-	if gone == nil {
-		gone = agent.Call(ctx, wire.Ping, nil, nil)
-	}
-	if gone != nil {
+	if gone := m.ping(ctx); gone != nil {
 		return m.orEnded(fmt.Errorf("the guest does not answer over vsock: %w; nor over its serial port: %w", err, gone))
 	}
 	return nil
+}
+
+// ping has the agent answer, which it never does over a serial port that it has
+// let go of.
+func (m *machine) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, fmt.Errorf("no answer within %s", bootTime))
+	defer cancel()
+	agent, err := m.client(ctx)
+	if err != nil {
+		return err
+	}
+	return agent.Call(ctx, wire.Ping, nil, nil)
 }
 
 // moveToVsock has the agent listen, and leaves the serial port once it has shown
