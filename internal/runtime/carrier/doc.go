@@ -52,12 +52,12 @@ type Carrier struct {
 	sandbox  hostprocess.Process // with whose end the network ends
 	starting *uplink.Starting    // the first one, of a new machine
 	ended    chan struct{}       // closed when what Keep began has ended
-	stop     chan struct{}       // closed by Close
+	held     context.Context     // until Close
+	letGo    context.CancelFunc  // ends held
 
 	mu      sync.Mutex
 	gateway *os.File            // the gateway's end of the link; nil if the process that made it is gone
 	uplink  hostprocess.Process // guarded by mu
-	stopped bool                // guarded by mu
 }
 
 // Adopt takes up the network that an earlier process began.
@@ -68,7 +68,9 @@ func Adopt(o Options, sandbox, carriedBy hostprocess.Process) *Carrier {
 }
 
 func newCarrier(o Options) *Carrier {
-	return &Carrier{o: o, ended: make(chan struct{}), stop: make(chan struct{})}
+	c := &Carrier{o: o, ended: make(chan struct{})}
+	c.held, c.letGo = context.WithCancel(context.Background())
+	return c
 }
 
 // Up says whether an uplink runs at the moment. That of nil does not.
@@ -82,14 +84,10 @@ func (c *Carrier) Up() bool {
 }
 
 // Close lets go of the network without ending it, and returns when what Keep has
-// begun has ended: no other uplink is started any more.
+// begun has ended: no other uplink is started any more. It does not wait for a
+// machine that is being given another link.
 func (c *Carrier) Close() {
-	c.mu.Lock()
-	if !c.stopped {
-		c.stopped = true
-		close(c.stop)
-	}
-	c.mu.Unlock()
+	c.letGo()
 	<-c.ended
 	c.mu.Lock()
 	defer c.mu.Unlock()

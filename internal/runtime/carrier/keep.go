@@ -40,14 +40,17 @@ func (c *Carrier) keep(done <-chan struct{}, m Machine) {
 		}
 		select {
 		case <-time.After(pause):
-		case <-c.stop:
+		case <-c.held.Done():
 			return
 		case <-done:
 			return
 		}
+		if c.held.Err() != nil {
+			return
+		}
 		pause = min(max(2*pause, firstPause), longestPause)
 		c.o.Logger.Warn("the network's process has ended, starting another", "machine", c.o.Spec.ID)
-		if err := c.replace(m); err != nil {
+		if err := c.replace(m); err != nil && c.held.Err() == nil {
 			c.o.Logger.Error("the network cannot be restored, trying again", "machine", c.o.Spec.ID, "error", err)
 		}
 	}
@@ -77,7 +80,7 @@ func (c *Carrier) await(done <-chan struct{}) bool {
 	case <-done:
 		_ = process.Kill(killTimeout) // it ends by itself; this is to collect it
 		return false
-	case <-c.stop:
+	case <-c.held.Done():
 		return false
 	}
 }
@@ -85,7 +88,7 @@ func (c *Carrier) await(done <-chan struct{}) bool {
 // replace starts another uplink: on the same link if this process made it, so
 // that the guest's end stays, else on a new one.
 func (c *Carrier) replace(m Machine) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(c.held, time.Minute)
 	defer cancel()
 	c.mu.Lock()
 	gateway := c.gateway

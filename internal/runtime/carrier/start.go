@@ -49,6 +49,7 @@ func (c *Carrier) Ready(ctx context.Context) error { return c.starting.Wait(ctx)
 
 // Discard is for a machine that is not made after all, before Keep.
 func (c *Carrier) Discard() {
+	c.letGo()
 	c.gateway.Close()
 	_ = c.uplink.Kill(killTimeout)
 }
