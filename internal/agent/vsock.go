@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ func (d *vsockDoor) listen(key []byte) error {
 // accept lets in who knows the key, until the listener fails.
 func (d *vsockDoor) accept(l net.Listener, key []byte) {
 	defer l.Close()
-	unproven := make(chan struct{}, maxUnproven)
+	var waiting unproven
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -64,15 +65,10 @@ func (d *vsockDoor) accept(l net.Listener, key []byte) {
 			time.Sleep(acceptPause)
 			continue
 		}
-		select {
-		case unproven <- struct{}{}:
-		default:
-			conn.Close()
-			continue
-		}
+		waiting.add(conn)
 		go func() {
 			err := admit(conn, key)
-			<-unproven
+			waiting.remove(conn)
 			if err != nil {
 				conn.Close()
 				return
@@ -84,6 +80,31 @@ func (d *vsockDoor) accept(l net.Listener, key []byte) {
 }
 
 const acceptPause = 100 * time.Millisecond
+
+// unproven are the connections that have not proven themselves yet. The zero
+// value is ready for use.
+type unproven struct {
+	mu    sync.Mutex // guards conns
+	conns []net.Conn // the oldest first
+}
+
+// add hangs up on the oldest if there are too many: who knows the key has proven
+// it at once, and who only takes up room keeps nobody out.
+func (u *unproven) add(conn net.Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.conns) == maxUnproven {
+		u.conns[0].Close()
+		u.conns = slices.Delete(u.conns, 0, 1)
+	}
+	u.conns = append(u.conns, conn)
+}
+
+func (u *unproven) remove(conn net.Conn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.conns = slices.DeleteFunc(u.conns, func(c net.Conn) bool { return c == conn })
+}
 
 func admit(conn net.Conn, key []byte) error {
 	if err := conn.SetDeadline(time.Now().Add(proofTime)); err != nil {

@@ -63,7 +63,8 @@ func TestVsockDoor(t *testing.T) {
 	<-over
 }
 
-// TestVsockDoorFull: those who have not proven themselves are bounded.
+// TestVsockDoorFull: those who have not proven themselves are bounded, and keep
+// out nobody who can.
 func TestVsockDoorFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "door")
 	l, err := net.Listen("unix", path)
@@ -71,22 +72,26 @@ func TestVsockDoorFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	d := &vsockDoor{}
-	go d.accept(l, proof.NewKey())
-	for range maxUnproven {
+	key := proof.NewKey()
+	d := &vsockDoor{proven: func() {}, serve: func(c net.Conn) { c.Close() }}
+	go d.accept(l, key)
+	var all []net.Conn
+	for range maxUnproven + 1 {
 		c, err := net.Dial("unix", path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
+		all = append(all, c)
 	}
-	c, err := net.Dial("unix", path)
-	if err != nil {
-		t.Fatal(err)
+	if err := proof.Host(all[maxUnproven], key); err != nil {
+		t.Errorf("one more, who knows the key: %v", err)
 	}
-	defer c.Close()
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
-		t.Errorf("one more: %v", err)
+	if _, err := all[0].Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the one that was silent for the longest: %v", err)
+	}
+	if err := proof.Host(all[1], key); err != nil {
+		t.Errorf("the next: %v", err)
 	}
 }
 
