@@ -4,12 +4,15 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Find looks through the whole host for processes, by what a file of theirs in
 // /proc holds: "cmdline" or "environ", whose strings end with a zero byte,
 // proc(5). It is for those whose record is incomplete because its writer was
-// killed.
+// killed. What this process may not end is somebody else's, whatever it says of
+// itself: anybody can give a process of his any arguments.
 func Find(file string, matches func(content []byte) bool) []Process {
 	var found []Process
 	folders, _ := filepath.Glob("/proc/[0-9]*")
@@ -19,7 +22,7 @@ func Find(file string, matches func(content []byte) bool) []Process {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(folder))
-		if p, err := Identify(pid); err == nil {
+		if p, err := Identify(pid); err == nil && unix.Kill(pid, 0) == nil {
 			found = append(found, p)
 		}
 	}

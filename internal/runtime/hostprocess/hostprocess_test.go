@@ -2,7 +2,9 @@ package hostprocess
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -92,5 +94,36 @@ func TestFind(t *testing.T) {
 	found := Find("environ", func(environ []byte) bool { return bytes.Contains(environ, []byte("MARK="+mark+"\x00")) })
 	if len(found) != 1 || found[0] != p {
 		t.Errorf("found %v, want %v", found, p)
+	}
+}
+
+// ofNobody has the mark that TestFindOthers looks for as nobody.
+const ofNobody = "PYRO_TEST_OF_NOBODY"
+
+// TestFindOthers: a process of another user that passes itself off as one that is
+// looked for keeps nobody from ending those.
+func TestFindOthers(t *testing.T) {
+	if mark := os.Getenv(ofNobody); mark != "" {
+		if found := Find("cmdline", func(cmdline []byte) bool { return bytes.HasPrefix(cmdline, []byte(mark)) }); len(found) > 0 {
+			t.Errorf("found %v", found)
+		}
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to have processes of two users")
+	}
+	mark := "mark-of-" + t.Name()
+	other := exec.Command("sleep", "1000")
+	other.Args[0] = mark
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Process.Kill(); _ = other.Wait() })
+	self := exec.Command("/proc/self/exe", "-test.run=^TestFindOthers$")
+	self.Env, self.Dir = []string{ofNobody + "=" + mark}, "/"
+	const nobody = 65534
+	self.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if out, err := self.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
