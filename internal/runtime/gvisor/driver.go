@@ -185,7 +185,9 @@ func (d *Driver) Remove(_ context.Context, id string) error {
 	}
 	err := d.destroy(id)
 	if m != nil {
-		m.Wait()
+		if err == nil { // else its processes may not end for long
+			m.Wait()
+		}
 		m.Close()
 	}
 	if err != nil {

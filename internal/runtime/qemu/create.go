@@ -120,6 +120,7 @@ func (d *Driver) create(ctx context.Context, s runtime.Spec, program string, acc
 			WithHint("see what works on this host with: pyro doctor")
 	}
 	if rec.QEMU, err = hostprocess.Identify(cmd.Process.Pid); err != nil {
+		_ = cmd.Wait() // it has ended already
 		return nil, d.startError(s, said, "")
 	}
 	if network != nil {
@@ -279,7 +280,9 @@ func (d *Driver) Remove(_ context.Context, id string) error {
 	}
 	err := d.destroy(id)
 	if m != nil {
-		m.Wait()
+		if err == nil { // else its processes may not end for long
+			m.Wait()
+		}
 		m.Close()
 	}
 	if err != nil {

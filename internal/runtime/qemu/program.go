@@ -25,9 +25,14 @@ func (d *Driver) program() (string, error) {
 		return d.o.Program, nil
 	}
 	for _, name := range programs {
-		if path, err := exec.LookPath(name); err == nil {
-			return filepath.Abs(path)
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
 		}
+		if path, err = filepath.Abs(path); err != nil {
+			return "", err
+		}
+		return path, d.version.check(path)
 	}
 	var host hostcheck.Host
 	return "", api.Errorf(api.KindUnavailable, "QEMU is not installed: there is no %s", programs[0]).WithHint("%s", host.InstallQEMU())

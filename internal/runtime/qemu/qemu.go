@@ -88,6 +88,7 @@ type Driver struct {
 	o       Options
 	log     *slog.Logger
 	sockets sockets
+	version version // of QEMU
 
 	machines machines.Dir
 	live     machines.Table[*machine]
