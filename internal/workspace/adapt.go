@@ -66,6 +66,7 @@ func (m *Manager) keepAdapted(ctx context.Context, in *instance, l *life) error 
 		return err
 	}
 	l.disk = id
+	in.rebase(l, id)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.coming = id

@@ -269,3 +269,52 @@ func TestOwnKernelWaits(t *testing.T) {
 }
 
 var _ runtime.Requirer = lacking{}
+
+// TestBaseOfMoved: the image that a moved workspace runs on stays, whatever becomes
+// of a disk that was saved since.
+func TestBaseOfMoved(t *testing.T) {
+	for name, lose := range map[string]func(w *world, id string){
+		"its snapshot is deleted": func(w *world, id string) {
+			w.snapshot(id, "later")
+			if _, err := w.DeleteSnapshot(w.t.Context(), api.SnapshotRequest{WorkspaceID: id, SnapshotName: "later"}); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+		"its snapshot is not recorded": func(w *world, id string) {
+			accept := w.refuse("INSERT ON snapshots")
+			defer accept()
+			if _, err := w.CreateSnapshot(w.t.Context(), api.SnapshotRequest{WorkspaceID: id, SnapshotName: "later"}); err == nil {
+				w.t.Error("it was recorded")
+			}
+		},
+		"a save is not recorded": func(w *world, id string) {
+			w.machine(id).work()
+			accept := w.refuse("UPDATE ON workspaces")
+			defer accept()
+			settle()
+			if w.status(id).SaveError == nil {
+				w.t.Error("it was recorded")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				id := w.create("a", "seed\n")
+				w.exec(id, "write", "a", "1\n")
+				w.snapshot(id, "s")
+				w.move(id, "s", w.other)
+				settle()
+				lose(w, id)
+				if got := w.diff(id, "s", ""); got != "" {
+					t.Errorf("the diff is\n%s", got)
+				}
+				w.exec(id, "write", "a", "2\n")
+				if _, err := w.Stop(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				w.assertFile(id, "a", "2\n")
+				w.assertTidy()
+			})
+		})
+	}
+}

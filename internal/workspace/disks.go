@@ -263,10 +263,15 @@ func (m *Manager) keep(ctx context.Context, in *instance, l *life) (id string, s
 		m.removeAll(in.diskDir(id))
 		return "", 0, storageError("saved disk of "+in.what(), err)
 	}
-	if l.base() != in.seedPath() {
-		l.setBase(filepath.Join(in.diskDir(id), ownBase))
-	}
 	return id, mf.size(), nil
+}
+
+// rebase says that the record names the disk, which from now on has the image that
+// the machine runs on: a disk that no record names may go. The caller holds in.disk.
+func (in *instance) rebase(l *life, disk string) {
+	if l.base() != in.seedPath() {
+		l.setBase(filepath.Join(in.diskDir(disk), ownBase))
+	}
 }
 
 // stateOf returns what a machine begins with from the disk, or from the baseline

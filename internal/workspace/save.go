@@ -127,6 +127,7 @@ func (m *Manager) adoptDisk(ctx context.Context, in *instance, l *life, id, sour
 		return m.store.UpdateWorkspace(context.WithoutCancel(ctx), r, true)
 	})
 	if err == nil {
+		in.rebase(l, id)
 		err = m.hit("save-recorded")
 	}
 	m.sweepDisks(in)
