@@ -318,3 +318,28 @@ func TestBaseOfMoved(t *testing.T) {
 		})
 	}
 }
+
+// TestDamagedBase: the image that a moved workspace runs on is not read again with
+// every save, which would give damage a hash that fits.
+func TestDamagedBase(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n")
+		w.exec(id, "write", "a", "1\n")
+		w.snapshot(id, "s")
+		w.move(id, "s", w.other)
+		in := w.mustLookup(id)
+		damage(t, filepath.Join(in.diskDir(in.record().Disk), ownBase))
+		w.exec(id, "write", "/etc/f", "2\n")
+		settle()
+		if s := w.status(id); s.SaveError != nil {
+			t.Error(s.SaveError)
+		}
+		w.machine(id).die(errGone)
+		_, _, err := w.tryExec(id, "read", "a")
+		wantHint(t, err, api.KindVerification)
+		w.reset(id, "s")
+		w.assertFile(id, "a", "1\n")
+		settle()
+		w.assertTidy()
+	})
+}

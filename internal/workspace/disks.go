@@ -72,14 +72,19 @@ func (m manifest) size() int64 {
 	return n
 }
 
-// describe reads all files of dir and makes sure that they are on the disk.
-func describe(dir string) (map[string]fileInfo, error) {
+// describe reads all files of dir, but those that are known, and makes sure that
+// they are on the disk.
+func describe(dir string, known map[string]fileInfo) (map[string]fileInfo, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	files := map[string]fileInfo{}
 	for _, e := range entries {
+		if info, ok := known[e.Name()]; ok {
+			files[e.Name()] = info
+			continue
+		}
 		if files[e.Name()], err = describeFile(filepath.Join(dir, e.Name())); err != nil {
 			return nil, err
 		}
@@ -203,14 +208,18 @@ func (m *Manager) verify(dir, name string) (manifest, error) {
 	return mf, nil
 }
 
-// writeManifest describes dir's files in dir/name, durably.
+// writeManifest describes dir's files in dir/name, durably. It takes as they are
+// those that mf names already, which another folder has durably too.
 func (m *Manager) writeManifest(dir, name string, mf manifest) (manifest, error) {
+	known := mf.Files
 	var err error
-	if mf.Files, err = describe(dir); err != nil {
+	if mf.Files, err = describe(dir, known); err != nil {
 		return mf, err
 	}
 	for name, info := range mf.Files {
-		m.checked.note(filepath.Join(dir, name), info)
+		if _, unread := known[name]; !unread {
+			m.checked.note(filepath.Join(dir, name), info)
+		}
 	}
 	b, err := json.Marshal(mf)
 	if err != nil {
@@ -240,15 +249,17 @@ func (m *Manager) keep(ctx context.Context, in *instance, l *life) (id string, s
 	if err := l.machine.(runtime.DiskSaver).SaveDisk(ctx, dir); err != nil {
 		return "", 0, l.orCause(err)
 	}
+	mf := manifest{Driver: l.driver.Name(), Created: now()}
 	if base := l.base(); base != in.seedPath() {
 		if err := os.Link(base, filepath.Join(dir, ownBase)); err != nil {
 			return "", 0, storageError("saved disk of "+in.what(), err)
 		}
+		mf.Files = describedBase(base)
 	}
 	if err := m.hit("save-written"); err != nil {
 		return "", 0, err
 	}
-	mf, err := m.writeManifest(dir, diskInfoFile, manifest{Driver: l.driver.Name(), Created: now()})
+	mf, err = m.writeManifest(dir, diskInfoFile, mf)
 	if err != nil {
 		return "", 0, storageError("saved disk of "+in.what(), err)
 	}
@@ -264,6 +275,22 @@ func (m *Manager) keep(ctx context.Context, in *instance, l *life) (id string, s
 		return "", 0, storageError("saved disk of "+in.what(), err)
 	}
 	return id, mf.size(), nil
+}
+
+// describedBase is what the manifest beside an image of /workspace says of it, or
+// nothing if there is none yet. To read all of it with every save would take as long
+// as all of /workspace is large, and give damage a hash that fits.
+func describedBase(path string) map[string]fileInfo {
+	var mf manifest
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(path), diskInfoFile))
+	if err != nil || json.Unmarshal(b, &mf) != nil {
+		return nil
+	}
+	info, ok := mf.Files[ownBase]
+	if !ok {
+		return nil
+	}
+	return map[string]fileInfo{ownBase: info}
 }
 
 // rebase says that the record names the disk, which from now on has the image that
