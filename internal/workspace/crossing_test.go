@@ -288,9 +288,9 @@ func TestBaseOfMoved(t *testing.T) {
 			}
 		},
 		"a save is not recorded": func(w *world, id string) {
-			w.machine(id).work()
 			accept := w.refuse("UPDATE ON workspaces")
 			defer accept()
+			w.machine(id).work()
 			settle()
 			if w.status(id).SaveError == nil {
 				w.t.Error("it was recorded")
@@ -339,6 +339,31 @@ func TestDamagedBase(t *testing.T) {
 		wantHint(t, err, api.KindVerification)
 		w.reset(id, "s")
 		w.assertFile(id, "a", "1\n")
+		settle()
+		w.assertTidy()
+	})
+}
+
+// TestSizeOfMoved: the image that the saved disks of a moved workspace share is
+// counted once, and so is the room for its way back.
+func TestSizeOfMoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		const large = 1 << 20
+		id := w.create("a", strings.Repeat("x", large))
+		w.exec(id, "write", "b", "1\n")
+		w.snapshot(id, "s")
+		w.move(id, "s", w.other)
+		for _, name := range []string{"one", "two", "three"} {
+			w.snapshot(id, name)
+		}
+		settle()
+		used := w.status(id).DiskBytes
+		if used > 3*large {
+			t.Errorf("an image and a seed of %d bytes take %d bytes on the disk", large, used)
+		}
+		w.budget = used + 2*large
+		w.move(id, "three", w.driver)
+		w.assertFile(id, "b", "1\n")
 		settle()
 		w.assertTidy()
 	})

@@ -357,15 +357,21 @@ func (m *Manager) measure(in *instance) {
 	in.size = size
 }
 
-// folderSize is the size of all files below dir together.
+// folderSize is the size of all files below dir together, each counted once: saved
+// disks of a workspace that was moved share the image of its /workspace.
 func folderSize(dir string) (size int64) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil {
+	type inode struct{ dev, ino uint64 }
+	seen := map[inode]bool{}
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
 			return nil // it went away meanwhile
 		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			size += info.Size()
+		id, err := identify(path)
+		if err != nil || seen[inode{id.dev, id.ino}] {
+			return nil
 		}
+		seen[inode{id.dev, id.ino}] = true
+		size += id.size
 		return nil
 	})
 	return size

@@ -3,6 +3,7 @@ package workspace
 import (
 	"cmp"
 	"context"
+	"path/filepath"
 	"time"
 
 	"pyro/api"
@@ -121,7 +122,11 @@ func (m *Manager) roomToCross(st state, driver runtime.Driver) error {
 	if st.disk == "" || st.driver.Name() == driver.Name() {
 		return nil
 	}
-	return m.room(2*folderSize(st.disk) + fileSize(st.base))
+	disk, base := folderSize(st.disk), fileSize(st.base)
+	if filepath.Dir(st.base) == st.disk {
+		disk -= base
+	}
+	return m.room(2*disk + base)
 }
 
 // commitReset makes the new machine the workspace's and lets the old one go.
