@@ -81,7 +81,7 @@ func (in *instance) diskBytes() int64 { return int64(in.record().DiskMiB) << 20 
 func (in *instance) tooLong(path string, size int64) error {
 	mib := in.record().DiskMiB
 	return api.Errorf(api.KindDiskLimit, "%s cannot be converted: with their holes the files in it are longer than its disk limit of %d MiB, %s alone is %d MiB", in.what(), mib, validText(path), size>>20).
-		WithHint("delete or shorten such files and take another snapshot; find them with: pyro workspace exec %s -- find / -xdev -type f -size +%dM", in.id, mib/2)
+		WithHint("delete or shorten such files and take another snapshot; find them with: pyro workspace exec %s -- find / %s -xdev -type f -size +%dM", in.id, api.WorkspacePath, mib/2)
 }
 
 // writeLayer writes the layer of the root as a tar, with holes where it has zeros.
@@ -185,7 +185,7 @@ func (in *instance) checkView(v *view, nodes bool) error {
 	})
 }
 
-// writeImage writes the view's /workspace as an image.
+// writeImage writes the view's /workspace as an image, with holes where it has zeros.
 func (v *view) writeImage(path string) error {
 	sub, err := v.tree.Sub(api.WorkspacePath)
 	if err != nil {
@@ -196,6 +196,9 @@ func (v *view) writeImage(path string) error {
 		return storageError("image "+path, err)
 	}
 	defer f.Close()
-	_, err = erofs.Write(f, sub, erofs.WriteOptions{})
-	return err // describe syncs it
+	out := &sparseFile{f: f}
+	if _, err := erofs.Write(out, sub, erofs.WriteOptions{}); err != nil {
+		return err
+	}
+	return storageErrorOrNil("image "+path, f.Truncate(out.size)) // describe syncs it
 }

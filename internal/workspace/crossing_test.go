@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"pyro/api"
 	"pyro/internal/runtime"
 	"pyro/internal/store"
@@ -167,6 +169,9 @@ func TestMoveRefused(t *testing.T) {
 				c.prepare(w, id)
 				_, err := w.tryMove(id, "s", w.other)
 				wantHint(t, err, c.kind)
+				if hint := api.AsError(err).Hint; c.kind == api.KindDiskLimit && !strings.Contains(hint, "find / /workspace -xdev") {
+					t.Errorf("it looks on one of the two file systems: %s", hint)
+				}
 				w.at(undisturbed)
 				after := w.status(id)
 				if after.ExecutionMode != before.ExecutionMode || after.ResetCount != 0 || after.SnapshotCount != 1 || w.machine(id) != machine {
@@ -366,5 +371,28 @@ func TestSizeOfMoved(t *testing.T) {
 		w.assertFile(id, "b", "1\n")
 		settle()
 		w.assertTidy()
+	})
+}
+
+// TestZerosOfMoved: a hole, which is zeros once it has crossed, takes no room then
+// either.
+func TestZerosOfMoved(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		const large = 8 << 20
+		zeros := strings.Repeat("\x00", large) + "end"
+		id := w.create()
+		if err := w.machine(id).write(layer{api.WorkspacePath + "/a": &zeros}); err != nil {
+			t.Fatal(err)
+		}
+		w.snapshot(id, "s")
+		w.move(id, "s", w.other)
+		in := w.mustLookup(id)
+		var st unix.Stat_t
+		if err := unix.Stat(filepath.Join(in.diskDir(in.record().Disk), ownBase), &st); err != nil || st.Size < large || st.Blocks*512 > large/4 {
+			t.Errorf("the image has %d bytes and takes %d, %v", st.Size, st.Blocks*512, err)
+		}
+		if got, _ := w.machine(id).read(api.WorkspacePath + "/a"); got != zeros {
+			t.Errorf("it has %d other bytes", len(got))
+		}
 	})
 }
