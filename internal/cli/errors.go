@@ -59,9 +59,9 @@ func (a *app) exit(cmd *cobra.Command, args []string, err error) int {
 
 // say prints an error for people.
 func (a *app) say(e *api.Error) {
-	fmt.Fprintln(a.Stderr, "pyro: "+e.Message)
+	fmt.Fprintln(a.Stderr, "pyro: "+harmless(e.Message))
 	if e.Hint != "" {
-		fmt.Fprintln(a.Stderr, "hint: "+e.Hint)
+		fmt.Fprintln(a.Stderr, "hint: "+harmless(e.Hint))
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"pyro/api"
 )
 
 func TestShellQuote(t *testing.T) {
@@ -42,5 +44,16 @@ func TestPrintable(t *testing.T) {
 		if got := printable(s); got != want {
 			t.Errorf("%q: got %s, want %s", s, got, want)
 		}
+	}
+}
+
+// TestErrorsAreHarmless: a name that a sandbox gave to a file moves no cursor.
+func TestErrorsAreHarmless(t *testing.T) {
+	var stderr strings.Builder
+	a := &app{Program: Program{Stderr: &stderr}}
+	a.say(api.Errorf(api.KindUnsupported, "/workspace/ü\x1b]0;x\x07\u202e is\na device").WithHint("delete 'a\x1b[2J'"))
+	want := "pyro: /workspace/ü\\x1b]0;x\\a\\u202e is\na device\nhint: delete 'a\\x1b[2J'\n"
+	if diff := cmp.Diff(want, stderr.String()); diff != "" {
+		t.Error(diff)
 	}
 }
