@@ -72,7 +72,7 @@ func (p *plainer) entry(h *tar.Header) error {
 		if p.zeros -= m.Zeros(); p.zeros < 0 {
 			return api.Errorf(api.KindUnsupported, "%s: %s has %d bytes, most of them a hole: files with holes of more than %d bytes cannot be moved to another runtime or version",
 				p.what, strings.TrimPrefix(h.Name, "."), m.Size, int64(maxPlainZeros)).
-				WithHint("remove the file, or make it smaller, then try again")
+				WithHint("remove the file, or make it smaller, and take another snapshot")
 		}
 		data = m.Expand(p.in)
 	}
