@@ -182,7 +182,7 @@ func (m *machine) SaveDisk(ctx context.Context, dir string, mounts ...string) er
 			mounts = append(mounts, runtime.WorkspaceMount)
 		}
 	}
-	r := &folderReceiver{dir: dir, want: mounts, sizes: map[string]int64{}}
+	r := &folderReceiver{dir: dir, want: mounts, sizes: map[string]int64{}, most: mostOf(m.rec.Spec)}
 	err := m.layers(ctx, mounts, r)
 	if closeErr := r.end(); err == nil && closeErr != nil {
 		err = storageError("disk snapshot "+dir, closeErr)
@@ -203,14 +203,25 @@ func (m *machine) SaveDisk(ctx context.Context, dir string, mounts ...string) er
 	return nil
 }
 
+// mostOf bounds a layer, more generously than any needs that is on a disk of that
+// size: holes beside data may make four times of it, and the headers of as many files
+// as pyro reads take 3 GiB. What an agent sends has no end of its own.
+func mostOf(s runtime.Spec) int64 { return 8*s.DiskBytes + 4<<30 }
+
+// frameCost is what a frame of bytes may take besides them: where it begins and ends
+// in a page that is otherwise a hole.
+const frameCost = 4 << 10
+
 // folderReceiver writes layers into a folder, as sparse files.
 type folderReceiver struct {
 	dir   string
 	want  []string // mounts that are still to come
 	sizes map[string]int64
+	most  int64 // bytes of each layer
 	file  *os.File
 	mount string
 	size  int64
+	left  int64 // of most
 }
 
 func (r *folderReceiver) begin(mount string) error {
@@ -222,20 +233,34 @@ func (r *folderReceiver) begin(mount string) error {
 	}
 	r.want = r.want[1:]
 	f, err := os.OpenFile(filepath.Join(r.dir, layerFile(mount)), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	r.file, r.mount, r.size = f, mount, 0
+	r.file, r.mount, r.size, r.left = f, mount, 0, r.most
 	return err
 }
 
 func (r *folderReceiver) Write(p []byte) (int, error) {
+	if err := r.charge(int64(len(p)) + frameCost); err != nil {
+		return 0, err
+	}
 	n, err := r.file.Write(p)
 	r.size += int64(n)
 	return n, err
 }
 
 func (r *folderReceiver) zeros(n int64) error {
+	if err := r.charge(n); err != nil {
+		return err
+	}
 	r.size += n
 	_, err := r.file.Seek(n, io.SeekCurrent)
 	return err
+}
+
+// charge counts what comes, zeros too: they take no room, but are read to be hashed.
+func (r *folderReceiver) charge(n int64) error {
+	if r.left -= n; r.left < 0 {
+		return fmt.Errorf("the layer of %s is larger than any on its disk can be", r.mount)
+	}
+	return nil
 }
 
 // end finishes the file of a layer.

@@ -140,7 +140,7 @@ func wholeDisk(t testing.TB) []byte {
 }
 
 func TestReceive(t *testing.T) {
-	r := &folderReceiver{dir: t.TempDir(), want: []string{"/", "/workspace"}, sizes: map[string]int64{}}
+	r := &folderReceiver{dir: t.TempDir(), want: []string{"/", "/workspace"}, sizes: map[string]int64{}, most: 2 << 20}
 	if err := receive(frame.NewReader(bytes.NewReader(wholeDisk(t))), r); err != nil {
 		t.Fatal(err)
 	}
@@ -165,12 +165,33 @@ func TestReceiveLies(t *testing.T) {
 		"another mount":     func(w *frame.Writer) { _ = w.WriteJSON(wire.FrameLayer, wire.Layer{Mount: "/../etc"}) },
 		"a mount twice":     func(w *frame.Writer) { begin(w); begin(w) },
 		"too many zeros":    func(w *frame.Writer) { begin(w); _ = w.WriteJSON(wire.FrameZeros, wire.Zeros{Count: maxZeros + 1}) },
-		"fewer than none":   func(w *frame.Writer) { begin(w); _ = w.WriteJSON(wire.FrameZeros, wire.Zeros{Count: -1}) },
-		"another frame":     func(w *frame.Writer) { begin(w); _ = w.Write(wire.FrameStdout, nil) },
-		"no JSON":           func(w *frame.Writer) { _ = w.Write(wire.FrameLayer, []byte("{")) },
-		"no end":            begin,
+		"more than there is room for": func(w *frame.Writer) {
+			begin(w)
+			for range 3 {
+				_ = w.Write(wire.FrameBytes, make([]byte, 1<<20-frameCost))
+			}
+			_ = w.Write(wire.FrameEnd, nil)
+		},
+		"more zeros than there is room for": func(w *frame.Writer) {
+			begin(w)
+			_ = w.WriteJSON(wire.FrameZeros, wire.Zeros{Count: 1 << 20})
+			_ = w.WriteJSON(wire.FrameZeros, wire.Zeros{Count: 1<<20 + 1})
+			_ = w.Write(wire.FrameEnd, nil)
+		},
+		"crumbs": func(w *frame.Writer) {
+			begin(w)
+			for range 512 {
+				_ = w.Write(wire.FrameBytes, []byte("x"))
+				_ = w.WriteJSON(wire.FrameZeros, wire.Zeros{Count: 1})
+			}
+			_ = w.Write(wire.FrameEnd, nil)
+		},
+		"fewer than none": func(w *frame.Writer) { begin(w); _ = w.WriteJSON(wire.FrameZeros, wire.Zeros{Count: -1}) },
+		"another frame":   func(w *frame.Writer) { begin(w); _ = w.Write(wire.FrameStdout, nil) },
+		"no JSON":         func(w *frame.Writer) { _ = w.Write(wire.FrameLayer, []byte("{")) },
+		"no end":          begin,
 	} {
-		r := &folderReceiver{dir: t.TempDir(), want: []string{"/"}, sizes: map[string]int64{}}
+		r := &folderReceiver{dir: t.TempDir(), want: []string{"/"}, sizes: map[string]int64{}, most: 2 << 20}
 		if err := receive(frame.NewReader(bytes.NewReader(layers(t, send))), r); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
@@ -186,7 +207,7 @@ func FuzzReceive(f *testing.F) {
 	f.Add([]byte{byte(wire.FrameEnd), 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
-		r := &folderReceiver{dir: dir, want: []string{"/", "/workspace"}, sizes: map[string]int64{}}
+		r := &folderReceiver{dir: dir, want: []string{"/", "/workspace"}, sizes: map[string]int64{}, most: 2 << 20}
 		_ = receive(frame.NewReader(bytes.NewReader(b)), r)
 		_ = r.end() // a size that no file can have fails here
 		entries, err := os.ReadDir(dir)
