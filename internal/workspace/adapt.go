@@ -97,7 +97,7 @@ func (in *instance) writeLayer(ctx context.Context, disk runtime.Disk, path stri
 		defer close(written)
 		w.CloseWithError(disk.WriteLayer(ctx, runtime.RootMount, w))
 	}()
-	out := &sparseFile{f: f}
+	out := &sparseFile{ctx: ctx, f: f}
 	err = in.checkLayer(io.TeeReader(r, out))
 	r.CloseWithError(err)
 	<-written
@@ -127,8 +127,10 @@ func (in *instance) checkLayer(r io.Reader) error {
 	}
 }
 
-// sparseFile is a file with holes where whole writes are zeros.
+// sparseFile is a file with holes where whole writes are zeros, that is written
+// until its context is done.
 type sparseFile struct {
+	ctx  context.Context
 	f    *os.File
 	size int64
 }
@@ -136,6 +138,9 @@ type sparseFile struct {
 var zeros [64 << 10]byte
 
 func (s *sparseFile) Write(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
 	n := len(p)
 	for len(p) > 0 {
 		part := p[:min(len(p), len(zeros))]
@@ -161,7 +166,7 @@ func (in *instance) mergeBase(ctx context.Context, st state, nodes bool, path st
 	if err := in.checkView(v, nodes); err != nil {
 		return err
 	}
-	return v.writeImage(path)
+	return v.writeImage(ctx, path)
 }
 
 // checkView is checkLayer for /workspace: what is not of its image.
@@ -186,7 +191,7 @@ func (in *instance) checkView(v *view, nodes bool) error {
 }
 
 // writeImage writes the view's /workspace as an image, with holes where it has zeros.
-func (v *view) writeImage(path string) error {
+func (v *view) writeImage(ctx context.Context, path string) error {
 	sub, err := v.tree.Sub(api.WorkspacePath)
 	if err != nil {
 		return err
@@ -196,7 +201,7 @@ func (v *view) writeImage(path string) error {
 		return storageError("image "+path, err)
 	}
 	defer f.Close()
-	out := &sparseFile{f: f}
+	out := &sparseFile{ctx: ctx, f: f}
 	if _, err := erofs.Write(out, sub, erofs.WriteOptions{}); err != nil {
 		return err
 	}

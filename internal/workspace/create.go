@@ -225,7 +225,7 @@ func (m *Manager) writeSeed(ctx context.Context, in *instance, source *seed.Sour
 		return report, err
 	}
 	v := &view{tree: t}
-	return report, v.writeImage(in.seedPath())
+	return report, v.writeImage(ctx, in.seedPath())
 }
 
 // describeSeed makes sure that the seed is on the disk, and writes seed.json.

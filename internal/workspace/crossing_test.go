@@ -396,3 +396,26 @@ func TestZerosOfMoved(t *testing.T) {
 		}
 	})
 }
+
+// TestMoveCanceled: who does not want to wait for /workspace to be written does not
+// have to.
+func TestMoveCanceled(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n")
+		w.exec(id, "write", "a", "1\n")
+		w.snapshot(id, "s")
+		ctx, cancel := context.WithCancel(t.Context())
+		w.at(func(step string) error {
+			if step == "adapt" {
+				cancel()
+			}
+			return nil
+		})
+		_, err := w.Reset(ctx, api.ResetRequest{WorkspaceID: id, Snapshot: "s", Runtime: api.Runtime(w.other.name)})
+		wantKind(t, err, api.KindCanceled)
+		w.at(undisturbed)
+		w.wantMode(id, w.driver)
+		settle()
+		w.assertTidy()
+	})
+}
