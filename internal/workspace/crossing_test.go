@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -416,6 +417,39 @@ func TestMoveCanceled(t *testing.T) {
 		w.at(undisturbed)
 		w.wantMode(id, w.driver)
 		settle()
+		w.assertTidy()
+	})
+}
+
+// TestDeletedAsItMoves: a deletion does not wait for /workspace to be written, nor
+// for the machine after that.
+func TestDeletedAsItMoves(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n")
+		w.exec(id, "write", "a", "1\n")
+		w.snapshot(id, "s")
+		deleted := make(chan error)
+		w.at(func(step string) error {
+			if step == "adapt" {
+				go func() {
+					_, err := w.Delete(context.Background(), id)
+					deleted <- err
+				}()
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		w.driver.setFault(func(op, _ string) error {
+			if op == "create" {
+				t.Error("a machine is made of what is being deleted")
+			}
+			return nil
+		})
+		_, err := w.tryMove(id, "s", w.other)
+		wantKind(t, err, api.KindNotFound, api.KindCanceled)
+		if err := <-deleted; err != nil {
+			t.Error(err)
+		}
 		w.assertTidy()
 	})
 }

@@ -184,6 +184,20 @@ func (in *instance) end(why *api.Error) {
 	}
 }
 
+// whileKept returns a context that ends, with the reason as cause, when the workspace
+// goes away: its deletion waits for who makes a machine, which may take minutes.
+func (in *instance) whileKept(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-in.doomed:
+			cancel(notFound(in.id))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
 func (in *instance) currentLife() *life {
 	in.mu.Lock()
 	defer in.mu.Unlock()

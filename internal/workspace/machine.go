@@ -12,9 +12,19 @@ import (
 	"pyro/internal/store"
 )
 
-// boot makes a machine of the driver that begins with st. On error nothing of it
-// is left. The caller holds in.act.
+// boot makes a machine of the driver that begins with st, unless the workspace goes
+// away meanwhile. On error nothing of it is left. The caller holds in.act.
 func (m *Manager) boot(ctx context.Context, in *instance, driver runtime.Driver, generation int, st state, log *commandlog.Log) (*life, error) {
+	ctx, stop := in.whileKept(ctx)
+	defer stop()
+	l, err := m.bootKept(ctx, in, driver, generation, st, log)
+	if err != nil {
+		return nil, sandbox.CanceledOr(ctx, err)
+	}
+	return l, nil
+}
+
+func (m *Manager) bootKept(ctx context.Context, in *instance, driver runtime.Driver, generation int, st state, log *commandlog.Log) (*life, error) {
 	if err := m.holdImage(ctx, in); err != nil {
 		return nil, err
 	}
