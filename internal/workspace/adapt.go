@@ -36,8 +36,12 @@ func (m *Manager) adapt(ctx context.Context, in *instance, driver runtime.Driver
 		return "", err
 	}
 	defer func() {
-		if err != nil {
-			m.removeAll(made)
+		if err == nil {
+			return
+		}
+		m.removeAll(made)
+		if api.KindOf(err) == api.KindDiskLimit && st.driver.Name() == driver.Name() && in.currentLife() == nil { // no command can run to change it
+			err = api.AsError(err).WithHint("take out what you need, then go back to another state: pyro workspace export %s . --output DIR; pyro workspace reset %s", in.id, in.id)
 		}
 	}()
 	spec.Disk, spec.Layer, spec.Workspace = "", filepath.Join(made, "root.tar"), filepath.Join(made, ownBase)

@@ -2,6 +2,7 @@ package workspace
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -450,6 +451,37 @@ func TestDeletedAsItMoves(t *testing.T) {
 		if err := <-deleted; err != nil {
 			t.Error(err)
 		}
+		w.assertTidy()
+	})
+}
+
+// TestTooLongToStart: what a new version cannot convert can be taken out.
+func TestTooLongToStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		id := w.create("a", "seed\n")
+		w.exec(id, "write", "a", "1\n")
+		if _, err := w.Stop(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		w.driver.version = "next"
+		in := w.mustLookup(id)
+		if err := in.update(func(r *store.Workspace) { r.DiskMiB = 0 }, func(store.Workspace) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		_, err := w.Start(t.Context(), id)
+		wantKind(t, err, api.KindDiskLimit)
+		if hint := api.AsError(err).Hint; !strings.Contains(hint, "workspace export "+id) {
+			t.Errorf("nothing can be done about it by: %s", hint)
+		}
+		out := filepath.Join(t.TempDir(), "out")
+		if _, err := w.Export(t.Context(), api.ExportRequest{WorkspaceID: id, Path: "a", OutputPath: out}); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(out); err != nil || string(b) != "1\n" {
+			t.Errorf("%q, %v", b, err)
+		}
+		w.reset(id, api.Baseline)
+		w.assertFile(id, "a", "seed\n")
 		w.assertTidy()
 	})
 }
