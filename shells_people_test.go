@@ -144,7 +144,8 @@ func testPeople(t *testing.T, h *harness) {
 	two.sees("from one\r\n")
 	one.resize(90, 20)
 	two.sees("20 90\r\n")
-	one.types("echo \"go\"\"ing\"; sleep 1000\r")
+	// It is the command itself that says so, for then it has the terminal.
+	one.types("sh -c 'echo \"go\"\"ing\"; exec sleep 1000'\r")
 	two.sees("going\r\n")
 	two.types("\x03")
 	two.types("echo \"code $?\"\r")

@@ -67,8 +67,7 @@ func testManyProcesses(t *testing.T, h *harness) {
 	}
 	for _, id := range m.shells { // they take input as before
 		m.interrupt(id)
-		m.ok("workspace", "shell", "write", m.id, id, "--input", `echo "li""stens"`)
-		m.until("shell "+id, func() bool { return strings.Contains(m.output(id), "listens\r\n") })
+		m.listens(id)
 	}
 	m.ok("workspace", "reset", m.id)
 	if left := m.started(); len(left) > 0 {
@@ -86,6 +85,29 @@ func (m *many) interrupt(shell string) {
 			return true
 		}
 		m.ok("workspace", "shell", "write", m.id, shell, "--no-newline", "--input", "\x03")
+		return false
+	})
+}
+
+// listens types a line at the prompt and waits for its output. A line that comes
+// while the shell still minds an interrupt is thrown away with what was typed
+// before, and the prompt stays as it was.
+func (m *many) listens(shell string) {
+	m.Helper()
+	var output string
+	defer func() {
+		if m.Failed() {
+			m.Logf("shell %s ends with %q", shell, output[max(0, len(output)-500):])
+		}
+	}()
+	m.until("the answer of shell "+shell, func() bool {
+		output = m.output(shell)
+		if strings.Contains(output, "listens\r\n") {
+			return true
+		}
+		if strings.HasSuffix(output, "# ") {
+			m.ok("workspace", "shell", "write", m.id, shell, "--input", `echo "li""stens"`)
+		}
 		return false
 	})
 }
@@ -124,7 +146,7 @@ func (m *many) readAll() {
 		})
 	}
 	for _, id := range m.shells {
-		m.until("shell "+id, func() bool { return m.goesOn(id, m.output(id)) })
+		m.until("a new line of shell "+id, func() bool { return m.goesOn(id, m.output(id)) })
 	}
 }
 

@@ -68,6 +68,9 @@ type deed struct {
 	next string   // the content if it succeeds; "" if the workspace is gone then
 	part []string // what else there may be if it is cut off
 	save bool     // what it leaves is saved
+	// onto is the content if it succeeds after the workspace has come back with
+	// another content than it had; nil if that is next.
+	onto func(content string) string
 	// done notes that it was done.
 	done func()
 }
@@ -95,7 +98,7 @@ func (k *killer) deed() deed {
 		_, etc, _ := strings.Cut(k.now, " ")
 		return deed{
 			name: "push", args: []string{"sync", "push", k.id, k.folder("f", fmt.Sprintf("%d\n", k.n), "other", strings.Repeat("x", 1<<20))},
-			next: fmt.Sprintf("%d %s", k.n, etc),
+			next: fmt.Sprintf("%d %s", k.n, etc), onto: pushOnto(k.n),
 		}
 	case n < 7 && !there:
 		now := k.now
@@ -112,6 +115,14 @@ func (k *killer) deed() deed {
 		return deed{name: "create", args: []string{"create", smallEnvironment, "--seed-path", k.folder("f", "0\n")}, next: k.now}
 	default:
 		return deed{name: "delete", args: []string{"delete", k.id}}
+	}
+}
+
+// pushOnto is what a push of f makes of a content.
+func pushOnto(n int) func(string) string {
+	return func(content string) string {
+		_, etc, _ := strings.Cut(content, " ")
+		return fmt.Sprintf("%d %s", n, etc)
 	}
 }
 
@@ -185,6 +196,11 @@ func (k *killer) judge(d deed, a answer, lost bool) {
 	k.past = append(k.past, may...)
 	if lost {
 		may = append(may, k.past...)
+		for _, content := range k.past {
+			if d.onto != nil {
+				may = append(may, d.onto(content))
+			}
+		}
 	}
 	k.assertTidy()
 	if !k.sort(d, a) {
