@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,8 +22,8 @@ var groupKinds = map[string]func(*testing.T) *Groups{
 func cgroups(t *testing.T) *Groups {
 	t.Helper()
 	root := hierarchy(t)
-	dir := filepath.Join(root, "pyro-test-"+strings.ReplaceAll(t.Name(), "/", "-"))
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp(root, "pyro-test-")
+	if err != nil {
 		t.Skipf("needs a cgroup v2 hierarchy where root may write: %v", err)
 	}
 	t.Cleanup(func() {
