@@ -203,9 +203,9 @@ func (d *Driver) startError(s runtime.Spec, said *words, console string) error {
 
 // greet waits for the agent and checks that the guest is as it was asked for.
 func (m *machine) greet(ctx context.Context, said *words) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, bootTime,
-		api.Errorf(api.KindUnavailable, "sandbox %s: the guest did not answer within %s", m.ID(), bootTime).
-			WithHint("see what works on this host with: pyro doctor"))
+	late := api.Errorf(api.KindUnavailable, "sandbox %s: the guest did not answer within %s", m.ID(), bootTime).
+		WithHint("see what works on this host with: pyro doctor")
+	ctx, cancel := context.WithTimeoutCause(ctx, bootTime, late)
 	defer cancel()
 	ctx, ended := context.WithCancelCause(ctx)
 	defer ended(nil)
@@ -226,6 +226,9 @@ func (m *machine) greet(ctx context.Context, said *words) error {
 		case <-time.After(machines.EndTime):
 		}
 		if cause := context.Cause(ctx); cause != nil {
+			if cause == error(late) {
+				return m.withConsole(late)
+			}
 			if e := api.AsError(cause); e.Kind != api.KindInternal {
 				return e
 			}
@@ -237,6 +240,18 @@ func (m *machine) greet(ctx context.Context, said *words) error {
 		return api.Errorf(api.KindInternal, "sandbox %s: guest agent: %s", m.ID(), strings.Join(problems, "; "))
 	}
 	return nil
+}
+
+// withConsole adds the console's last words to the error of a guest that did not
+// answer: they are all that it has to say.
+func (m *machine) withConsole(e *api.Error) *api.Error {
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	words := lastWords(m.monitor.console(ctx))
+	if words == "" {
+		words = "nothing"
+	}
+	return &api.Error{Kind: e.Kind, Message: e.Message + "; its console says: " + words, Hint: e.Hint, Err: e.Err}
 }
 
 // Adopt implements runtime.Driver.
