@@ -220,10 +220,16 @@ func (m *machine) greet(ctx context.Context, said *words) error {
 	}()
 	agent, err := m.client(ctx)
 	if err != nil {
+		if ctx.Err() == nil { // the connection broke, as that of a machine does that is ending
+			select {
+			case <-m.Done():
+			case <-time.After(machines.EndTime):
+			}
+		}
 		select {
 		case <-m.Done():
 			return m.driver.startError(m.rec.Spec, said, m.lastConsole())
-		case <-time.After(machines.EndTime):
+		default:
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			if cause == error(late) {
