@@ -2,7 +2,6 @@ package workspace
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"path/filepath"
 
 	"pyro/api"
+	agentlayer "pyro/internal/agent/layer"
 	"pyro/internal/erofs"
 	"pyro/internal/runtime"
 	"pyro/internal/tree"
@@ -101,12 +101,12 @@ func (in *instance) writeLayer(ctx context.Context, disk runtime.Disk, path stri
 		defer close(written)
 		w.CloseWithError(disk.WriteLayer(ctx, runtime.RootMount, w))
 	}()
-	out := &sparseFile{ctx: ctx, f: f}
+	out := newSparseFile(ctx, f)
 	err = in.checkLayer(io.TeeReader(r, out))
 	r.CloseWithError(err)
 	<-written
 	if err == nil {
-		err = f.Truncate(out.size)
+		err = out.end()
 	}
 	return storageErrorOrNil(in.what(), err)
 }
@@ -131,32 +131,33 @@ func (in *instance) checkLayer(r io.Reader) error {
 	}
 }
 
-// sparseFile is a file with holes where whole writes are zeros, that is written
-// until its context is done.
+// sparseFile is a file with holes for zeros, that is written until its context is
+// done.
 type sparseFile struct {
-	ctx  context.Context
-	f    *os.File
-	size int64
+	ctx context.Context
+	f   *os.File
+	agentlayer.Zeros
 }
 
-var zeros [64 << 10]byte
+func newSparseFile(ctx context.Context, f *os.File) *sparseFile {
+	skip := func(n int64) error { _, err := f.Seek(n, io.SeekCurrent); return err }
+	return &sparseFile{ctx, f, agentlayer.Zeros{W: f, Skip: skip}}
+}
 
 func (s *sparseFile) Write(p []byte) (int, error) {
 	if err := s.ctx.Err(); err != nil {
 		return 0, err
 	}
-	n := len(p)
-	for len(p) > 0 {
-		part := p[:min(len(p), len(zeros))]
-		if !bytes.Equal(part, zeros[:len(part)]) {
-			if _, err := s.f.WriteAt(part, s.size); err != nil {
-				return 0, err
-			}
-		}
-		s.size += int64(len(part))
-		p = p[len(part):]
+	return s.Zeros.Write(p)
+}
+
+// end gives the file its size, which a hole at its end has not.
+func (s *sparseFile) end() error {
+	size, err := s.f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
 	}
-	return n, nil
+	return s.f.Truncate(size)
 }
 
 // mergeBase writes what /workspace is in a state as an image. It may hold device
@@ -205,9 +206,9 @@ func (v *view) writeImage(ctx context.Context, path string) error {
 		return storageError("image "+path, err)
 	}
 	defer f.Close()
-	out := &sparseFile{ctx: ctx, f: f}
+	out := newSparseFile(ctx, f)
 	if _, err := erofs.Write(out, sub, erofs.WriteOptions{}); err != nil {
 		return err
 	}
-	return storageErrorOrNil("image "+path, f.Truncate(out.size)) // describe syncs it
+	return storageErrorOrNil("image "+path, out.end()) // describe syncs it
 }

@@ -348,7 +348,7 @@ func (in *instance) public() api.Workspace {
 	r := in.row
 	w := api.Workspace{
 		WorkspaceID: r.ID, Name: r.Name, Labels: labels(r), Environment: r.Environment, State: api.WorkspaceStopped, WorkspacePath: api.WorkspacePath,
-		ExecutionMode: in.driver.Features().Mode, VCPUCount: r.VCPUCount, MemMiB: r.MemMiB, DiskMiB: r.DiskMiB, PIDLimit: r.PIDLimit,
+		VCPUCount: r.VCPUCount, MemMiB: r.MemMiB, DiskMiB: r.DiskMiB, PIDLimit: r.PIDLimit,
 		Network: r.Network, NetworkPolicy: in.policyBase(), TTLSeconds: r.TTLSeconds, ExpiresAt: r.ExpiresAt, CommandCount: r.Commands,
 		WorkspaceSeed: api.WorkspaceSeed{
 			Mode: api.SeedMode(r.SeedMode), SeedPath: r.SeedPath, Destination: api.WorkspacePath,
@@ -358,9 +358,11 @@ func (in *instance) public() api.Workspace {
 		LastActivityAt: r.LastActivityAt, CreatedAt: r.CreatedAt, SavedAt: r.SavedAt, DiskBytes: in.size, Recovery: recovery(r), SaveError: in.secrets.hideIn(in.saveErr),
 		Secrets: append([]api.SecretInfo{}, in.secrets.infos...),
 	}
+	var machine runtime.Machine
 	if l := cmp.Or(in.life, in.ending); l != nil {
-		w.State, w.ExecutionMode = api.WorkspaceStarted, l.mode()
+		w.State, machine = api.WorkspaceStarted, l.machine
 	}
+	w.ExecutionMode = sandbox.Mode(in.driver, machine)
 	return w
 }
 
