@@ -3,11 +3,12 @@ package carrier
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
 	"pyro/api"
+	"pyro/internal/agent/wire"
 	"pyro/internal/network/link"
 	"pyro/internal/network/refusals"
 	"pyro/internal/network/uplink"
@@ -89,11 +90,15 @@ func (c *Carrier) spawn(gateway *os.File) (*uplink.Starting, hostprocess.Process
 
 // Error explains why a machine got no network.
 func Error(s runtime.Spec, err error) *api.Error {
-	return api.Errorf(api.KindUnavailable, "sandbox %s: its network cannot be set up: %w", s.ID, fmt.Errorf("%w", err)).
+	return api.Errorf(api.KindUnavailable, "sandbox %s: its network cannot be set up: %w", s.ID, err).
 		WithHint("see what works on this host with: pyro doctor")
 }
 
-// ProbeError explains why a guest does not reach its gateway.
-func ProbeError(err error) *api.Error {
-	return api.Errorf(api.KindUnavailable, "a sandbox does not reach its gateway: %w", err).WithHint("look for the reason in: pyro daemon logs")
+// Probe has a guest connect to its gateway's name server.
+func Probe(ctx context.Context, agent *wire.Client) error {
+	at := netip.AddrPortFrom(link.Gateway4.Addr(), 53).String()
+	if err := agent.Call(ctx, wire.Network, wire.NetworkParams{Connect: at}, nil); err != nil {
+		return api.Errorf(api.KindUnavailable, "a sandbox does not reach its gateway: %w", err).WithHint("look for the reason in: pyro daemon logs")
+	}
+	return nil
 }

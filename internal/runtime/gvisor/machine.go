@@ -156,11 +156,11 @@ func (m *machine) client(ctx context.Context) (*wire.Client, error) {
 func (m *machine) Usage(ctx context.Context) (runtime.Usage, error) {
 	stats, err := m.stats(ctx)
 	if err != nil {
-		return runtime.Usage{}, m.orEnded(err)
+		return runtime.Usage{}, m.OrEnded(err)
 	}
 	memory, err := m.memoryBytes()
 	if err != nil {
-		return runtime.Usage{}, m.orEnded(err)
+		return runtime.Usage{}, m.OrEnded(err)
 	}
 	return runtime.Usage{MemoryBytes: memory, DiskBytes: stats.DiskBytes, PIDs: stats.PIDs, Measured: time.Now()}, nil
 }
@@ -173,8 +173,6 @@ func (m *machine) stats(ctx context.Context) (wire.StatsResult, error) {
 	}
 	return s, err
 }
-
-func (m *machine) orEnded(err error) error { return m.OrEnded(err) }
 
 // Dial implements runtime.Machine: it runs the agent's relay in the guest, which
 // hands its stdin and stdout to the agent and ends. They are pipes, never
@@ -197,7 +195,7 @@ func (m *machine) Dial(context.Context) (net.Conn, error) {
 	guestOut.Close()
 	if err != nil {
 		conn.Close()
-		return nil, m.orEnded(err)
+		return nil, m.OrEnded(err)
 	}
 	go func() { _, _ = m.sandbox.WaitPID(m.ID(), pid) }()
 	return conn, nil
@@ -221,7 +219,7 @@ func (m *machine) ExportLayer(_ context.Context, w io.Writer) error {
 		err = copyErr
 	}
 	if err != nil {
-		return m.orEnded(err)
+		return m.OrEnded(err)
 	}
 	return nil
 }
@@ -245,7 +243,7 @@ func (m *machine) SaveDisk(_ context.Context, dir string, mounts ...string) erro
 	case strings.Contains(err.Error(), unix.ENOSPC.Error()):
 		return storageError("disk snapshot "+dir, fmt.Errorf("%w: %w", unix.ENOSPC, err))
 	}
-	return m.orEnded(err)
+	return m.OrEnded(err)
 }
 
 // Activity implements runtime.DiskSaver: the processor time of the sandbox
@@ -253,7 +251,7 @@ func (m *machine) SaveDisk(_ context.Context, dir string, mounts ...string) erro
 func (m *machine) Activity() (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.rec.Sandbox.PID))
 	if err != nil {
-		return 0, m.orEnded(err)
+		return 0, m.OrEnded(err)
 	}
 	// The second field is a name in parentheses that may hold anything, proc(5).
 	_, rest, _ := strings.Cut(string(b[bytes.LastIndexByte(b, ')')+1:]), " ")

@@ -111,10 +111,6 @@ func (d *Driver) ProbeNetwork(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		at := netip.AddrPortFrom(link.Gateway4.Addr(), 53).String()
-		if err := agent.Call(ctx, wire.Network, wire.NetworkParams{Connect: at}, nil); err != nil {
-			return carrier.ProbeError(err)
-		}
-		return nil
+		return carrier.Probe(ctx, agent)
 	})
 }

@@ -126,7 +126,7 @@ func (c *command) Wait() (runtime.Exit, error) {
 	}
 	switch {
 	case err != nil:
-		return runtime.Exit{}, c.m.orEnded(err)
+		return runtime.Exit{}, c.m.OrEnded(err)
 	case outErr != nil:
 		return exit(status), api.Errorf(api.KindCanceled, "output of the command cannot be delivered: %w", outErr)
 	}
@@ -167,7 +167,7 @@ func (c *command) Kill() error {
 		err = agent.Call(ctx, wire.KillSession, wire.KillSessionParams{PID: int(c.pid)}, nil)
 	}
 	if err != nil {
-		return c.m.orEnded(err)
+		return c.m.OrEnded(err)
 	}
 	return nil
 }
@@ -186,7 +186,7 @@ func (m *machine) startError(cmd runtime.Command, dir string, err error) error {
 		strings.Contains(text, syscall.EISDIR.Error()), strings.Contains(text, syscall.ENOTDIR.Error()):
 		return machines.NotExecutable(name)
 	}
-	return m.orEnded(err)
+	return m.OrEnded(err)
 }
 
 // output carries one stream of a command from its pipe to a writer.

@@ -60,7 +60,7 @@ const maxZeros = 16 << 40
 func (m *machine) layers(ctx context.Context, mounts []string, r receiver) error {
 	conn, err := m.open(ctx, wire.Open{Service: wire.ServiceLayers, Layers: &wire.LayersParams{Mounts: mounts}})
 	if err != nil {
-		return m.orEnded(err)
+		return m.OrEnded(err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -77,7 +77,7 @@ func (m *machine) layers(ctx context.Context, mounts []string, r receiver) error
 	if _, host := errors.AsType[*fs.PathError](err); host {
 		return storageError("sandbox "+m.ID()+": layer", err)
 	}
-	return m.orEnded(err)
+	return m.OrEnded(err)
 }
 
 // guestError is what the agent says.

@@ -261,7 +261,7 @@ func (s stream) Close() error {
 func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
 	conn, err := m.open(ctx, wire.Open{Service: wire.ServiceControl})
 	if err != nil {
-		return nil, m.orEnded(err)
+		return nil, m.OrEnded(err)
 	}
 	return conn, nil
 }
@@ -270,7 +270,7 @@ func (m *machine) Dial(ctx context.Context) (net.Conn, error) {
 func (m *machine) Usage(ctx context.Context) (runtime.Usage, error) {
 	s, err := m.stats(ctx)
 	if err != nil {
-		return runtime.Usage{}, m.orEnded(err)
+		return runtime.Usage{}, m.OrEnded(err)
 	}
 	return runtime.Usage{MemoryBytes: s.MemoryBytes, DiskBytes: s.DiskBytes, PIDs: s.PIDs, Measured: time.Now()}, nil
 }
@@ -284,8 +284,6 @@ func (m *machine) stats(ctx context.Context) (wire.StatsResult, error) {
 	return s, err
 }
 
-func (m *machine) orEnded(err error) error { return m.OrEnded(err) }
-
 // Activity implements runtime.DiskSaver: what has changed the disks, and the
 // commands. The guest's kernel writes what was changed within seconds.
 func (m *machine) Activity() (int64, error) {
@@ -293,7 +291,7 @@ func (m *machine) Activity() (int64, error) {
 	defer cancel()
 	n, err := m.monitor.writes(ctx)
 	if err != nil {
-		return 0, m.orEnded(err)
+		return 0, m.OrEnded(err)
 	}
 	return n + m.commands.Load(), nil
 }

@@ -215,9 +215,5 @@ func reachesGateway(ctx context.Context, m *machine) error {
 	if err != nil {
 		return err
 	}
-	at := netip.AddrPortFrom(link.Gateway4.Addr(), 53).String()
-	if err := agent.Call(ctx, wire.Network, wire.NetworkParams{Connect: at}, nil); err != nil {
-		return carrier.ProbeError(err)
-	}
-	return nil
+	return carrier.Probe(ctx, agent)
 }

@@ -46,7 +46,7 @@ func (m *machine) Start(ctx context.Context, cmd runtime.Command) (runtime.Proce
 	}
 	conn, err := m.open(ctx, wire.Open{Service: wire.ServiceExec, Exec: &p})
 	if err != nil {
-		return nil, m.orEnded(err)
+		return nil, m.OrEnded(err)
 	}
 	c := &command{m: m, conn: conn, out: frame.NewWriter(conn), ended: make(chan struct{})}
 	in := frame.NewReader(conn)
@@ -65,7 +65,7 @@ func (m *machine) Start(ctx context.Context, cmd runtime.Command) (runtime.Proce
 		if c.input, err = m.open(ctx, wire.Open{Service: wire.ServiceInput, Input: p.Input}); err != nil {
 			_ = c.Kill()
 			conn.Close()
-			return nil, m.orEnded(err)
+			return nil, m.OrEnded(err)
 		}
 		go func() {
 			_, _ = io.Copy(c.input, cmd.Stdin)
@@ -80,7 +80,7 @@ func (m *machine) Start(ctx context.Context, cmd runtime.Command) (runtime.Proce
 func (c *command) begin(in *frame.Reader, p wire.ExecParams) error {
 	t, payload, err := in.Next()
 	if err != nil {
-		return c.m.orEnded(err)
+		return c.m.OrEnded(err)
 	}
 	switch t {
 	case wire.FrameStarted:
@@ -164,7 +164,7 @@ func (c *command) Wait() (runtime.Exit, error) {
 	}
 	switch {
 	case c.err != nil:
-		return runtime.Exit{}, c.m.orEnded(c.err)
+		return runtime.Exit{}, c.m.OrEnded(c.err)
 	case c.output != nil:
 		return c.exit, api.Errorf(api.KindCanceled, "output of the command cannot be delivered: %w", c.output)
 	}
@@ -203,7 +203,7 @@ func (c *command) Kill() error {
 		err = agent.Call(ctx, wire.KillSession, wire.KillSessionParams{PID: c.pid}, nil)
 	}
 	if err != nil && !errors.Is(err, net.ErrClosed) {
-		return c.m.orEnded(err)
+		return c.m.OrEnded(err)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@
 // package mux, or over vsock where the host has it, see package vsock: the machine then
 // has both devices, the host gives the agent a key over the port, and both leave
 // the port once they have met over vsock. machine.json says which it is, for the
-// machine's life. There is no network device.
+// machine's life. Only a machine with a network has a network card, see cardArguments.
 //
 // # On disk
 //

@@ -70,7 +70,7 @@ func (m *machine) tryVsock(ctx context.Context, cid uint32) error {
 	}
 	m.driver.log.Warn("a guest does not answer over vsock", "sandbox", m.ID(), "error", err)
 	if gone := m.ping(ctx); gone != nil {
-		return m.orEnded(fmt.Errorf("the guest does not answer over vsock: %w; nor over its serial port: %w", err, gone))
+		return m.OrEnded(fmt.Errorf("the guest does not answer over vsock: %w; nor over its serial port: %w", err, gone))
 	}
 	return nil
 }
