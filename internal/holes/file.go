@@ -6,29 +6,33 @@ import (
 	"sort"
 )
 
-// File reads a file with holes from the tar that has it.
+// File reads a file with holes from what has its data.
 type File struct {
 	src    io.ReaderAt
 	size   int64
-	pieces []placed
+	pieces []Placed
 }
 
-// placed is a piece and where its data is.
-type placed struct {
+// Placed is a piece and where its data begins in what has it.
+type Placed struct {
 	Piece
-	at int64
+	At int64
 }
 
 // NewFile makes a reader of the file with the map m. The data of its pieces begins
-// at off in src.
+// at off in src, one after the other.
 func NewFile(m Map, src io.ReaderAt, off int64) *File {
-	f := &File{src: src, size: m.Size, pieces: make([]placed, len(m.Pieces))}
+	pieces := make([]Placed, len(m.Pieces))
 	for i, p := range m.Pieces {
-		f.pieces[i] = placed{p, off}
+		pieces[i] = Placed{p, off}
 		off += p.Size
 	}
-	return f
+	return NewPlaced(m.Size, pieces, src)
 }
+
+// NewPlaced makes a reader of a file whose pieces lie anywhere in src. They are in
+// order, do not overlap and end within the file.
+func NewPlaced(size int64, pieces []Placed, src io.ReaderAt) *File { return &File{src, size, pieces} }
 
 // find returns the first piece that ends behind off.
 func (f *File) find(off int64) int {
@@ -76,7 +80,7 @@ func (f *File) read(p []byte, off int64) (done int, err error) {
 			rest, off, done = rest[hole:], piece.Offset, done+int(hole)
 		}
 		n := int(min(int64(len(rest)), piece.End()-off))
-		got, err := f.src.ReadAt(rest[:n], piece.at+off-piece.Offset)
+		got, err := f.src.ReadAt(rest[:n], piece.At+off-piece.Offset)
 		if got < n {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF

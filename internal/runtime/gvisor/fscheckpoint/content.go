@@ -7,7 +7,8 @@ import (
 	"io"
 	"math"
 	"slices"
-	"sort"
+
+	"pyro/internal/holes"
 )
 
 // maxSegments bounds the segments that are kept in memory for one layer, at 24
@@ -110,66 +111,17 @@ func (d *decoder) place(size int64) (io.ReaderAt, int64) {
 		}
 	}
 	d.left -= len(d.segments)
-	return &content{d.memory, size, slices.Clone(d.segments)}, 0
+	return holes.NewPlaced(size, d.pieces(size), d.memory), 0
 }
 
-// content reads a file that has holes or stands in several pieces.
-type content struct {
-	memory   *memory
-	size     int64
-	segments []segment
-}
-
-// find returns the first segment that ends behind off.
-func (c *content) find(off int64) int {
-	return sort.Search(len(c.segments), func(i int) bool { return c.segments[i].end > off })
-}
-
-// NextData implements tree.Sparse. Pages of a segment that hold nothing count as data.
-func (c *content) NextData(off int64) (start, end int64) {
-	i := c.find(off)
-	if i == len(c.segments) || c.segments[i].start >= c.size {
-		return c.size, c.size
-	}
-	return max(off, c.segments[i].start), min(c.segments[i].end, c.size)
-}
-
-// ReadAt implements io.ReaderAt.
-func (c *content) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("offset %d of a file", off)
-	}
-	if off >= c.size {
-		return 0, io.EOF
-	}
-	var end error
-	if left := c.size - off; int64(len(p)) > left {
-		p, end = p[:left], io.EOF
-	}
-	if n, err := c.read(p, off); err != nil {
-		return n, err
-	}
-	return len(p), end
-}
-
-// read fills p, which lies in the file.
-func (c *content) read(p []byte, off int64) (done int, err error) {
-	for i := c.find(off); done < len(p); i++ {
-		rest := p[done:]
-		if i == len(c.segments) || c.segments[i].start-off >= int64(len(rest)) {
-			clear(rest)
-			return len(p), nil
+// pieces are the segments in hand as far as they are within the file: they are
+// whole pages.
+func (d *decoder) pieces(size int64) []holes.Placed {
+	pieces := make([]holes.Placed, 0, len(d.segments))
+	for _, s := range d.segments {
+		if s.start < size {
+			pieces = append(pieces, holes.Placed{Piece: holes.Piece{Offset: s.start, Size: min(s.end, size) - s.start}, At: s.value})
 		}
-		s := c.segments[i]
-		if hole := s.start - off; hole > 0 {
-			clear(rest[:hole])
-			rest, off, done = rest[hole:], s.start, done+int(hole)
-		}
-		n := min(int64(len(rest)), s.end-off)
-		if err := c.memory.read(rest[:n], s.value+off-s.start); err != nil {
-			return done, err
-		}
-		off, done = off+n, done+int(n)
 	}
-	return done, nil
+	return pieces
 }

@@ -152,12 +152,13 @@ func (m *memory) run(off int64) int {
 	return sort.Search(len(m.committed), func(i int) bool { return m.committed[i].end > off })
 }
 
-// read fills p with the memory from off on.
-func (m *memory) read(p []byte, off int64) error {
+// ReadAt implements io.ReaderAt. What nobody wrote is zeros; there is no end.
+func (m *memory) ReadAt(p []byte, off int64) (int, error) {
+	size := len(p)
 	for i := m.run(off); len(p) > 0; i++ {
 		if i == len(m.committed) || m.committed[i].start-off >= int64(len(p)) {
 			clear(p)
-			return nil
+			return size, nil
 		}
 		r := m.committed[i]
 		if gap := r.start - off; gap > 0 {
@@ -166,11 +167,11 @@ func (m *memory) read(p []byte, off int64) error {
 		}
 		n := min(int64(len(p)), r.end-off)
 		if _, err := m.pages.ReadAt(p[:n], r.at+off-r.start); err != nil {
-			return err
+			return size - len(p), err
 		}
 		p, off = p[n:], off+n
 	}
-	return nil
+	return size, nil
 }
 
 // field is one field of a protobuf message: a number or bytes.
